@@ -1,0 +1,1 @@
+//! Model records, downloads and verification. Knows no flows.

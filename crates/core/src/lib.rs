@@ -1,0 +1,22 @@
+//! Flows, values, checks, plans, events and the ports that adapters implement.
+//!
+//! The bottom room: everything else speaks in its words. It knows no files, network, async runtime or UI,
+//! and reads no clock and no random source. A flow passes through it as
+//! [`FlowDraft`](flow::FlowDraft) (what a file says, may be broken) →
+//! `CheckedFlow` (names resolved, no cycles) → `Plan` (order and inputs);
+//! only a `Plan` can be run.
+
+pub mod chat;
+pub mod check;
+pub mod connection;
+pub mod event;
+pub mod facts;
+pub mod finding;
+pub mod flow;
+pub mod ids;
+pub mod plan;
+pub mod ports;
+pub mod reference;
+pub mod value;
+
+pub use serde_json::{Map, Value};

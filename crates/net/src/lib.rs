@@ -1,0 +1,1 @@
+//! The one outbound HTTP client: host policy, limits and a visible log. Knows neither flows nor providers.

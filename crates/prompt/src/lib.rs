@@ -1,0 +1,1 @@
+//! Templates, chat roles and chat templates of local models. Knows no provider.

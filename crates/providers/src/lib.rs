@@ -1,0 +1,1 @@
+//! Chat and embedding providers over the one outbound client, and the built-in stand-ins. Knows no flows.

@@ -1,0 +1,1 @@
+//! What tests share: a sandbox workspace, a loopback model server, the real binary.
