@@ -3,7 +3,7 @@
 //! The bottom room: everything else speaks in its words. It knows no files, network, async runtime or UI,
 //! and reads no clock and no random source. A flow passes through it as
 //! [`FlowDraft`](flow::FlowDraft) (what a file says, may be broken) →
-//! `CheckedFlow` (names resolved, no cycles) → `Plan` (order and inputs);
+//! [`CheckedFlow`](check::CheckedFlow) (names resolved, no cycles) → [`Plan`](plan::Plan) (order and inputs);
 //! only a `Plan` can be run.
 
 pub mod chat;
