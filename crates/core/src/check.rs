@@ -207,8 +207,10 @@ pub struct CheckedNode {
     pub retry: Option<RetryPolicy>,
     /// Seconds.
     pub timeout: Option<f64>,
-    /// May be reused from the cache.
-    pub is_cached: bool,
+    /// Whether its result may be reused; absent means that the kind of node decides.
+    pub cache: Option<bool>,
+    /// True if an llm node calls it as a tool: it does not run by itself.
+    pub is_tool: bool,
     /// Indexes of nodes it waits for, each once.
     pub dependencies: Vec<usize>,
     /// Where it stands.
@@ -320,6 +322,7 @@ struct Checker<'a> {
     facts: &'a FlowFacts,
     findings: Vec<Finding>,
     indexes: HashMap<&'a str, usize>,
+    tools: BTreeSet<&'a str>,
 }
 
 impl<'a> Checker<'a> {
@@ -328,7 +331,13 @@ impl<'a> Checker<'a> {
         for (index, node) in draft.nodes.iter().enumerate() {
             indexes.entry(node.name.as_str()).or_insert(index);
         }
-        Self { draft, facts, findings: Vec::new(), indexes }
+        let tools = draft
+            .nodes
+            .iter()
+            .flat_map(|node| tool_names(node.tools.as_ref()))
+            .filter(|name| indexes.contains_key(name))
+            .collect();
+        Self { draft, facts, findings: Vec::new(), indexes, tools }
     }
 
     fn place(&self, pointer: &str) -> Place {
@@ -552,13 +561,48 @@ impl<'a> Checker<'a> {
             is_aggregation: node.is_aggregation,
             retry: node.retry.clone(),
             timeout: node.timeout,
-            is_cached: node.is_cached,
+            cache: node.cache,
+            is_tool: self.tools.contains(node.name.as_str()),
             dependencies,
             place,
         };
         self.check_source(node, &mut checked);
         self.check_connection(node, &checked);
         checked
+    }
+
+    /// A tool node's wired inputs must be there before the model that calls it runs.
+    fn check_tools(&mut self, node: &NodeDraft, dependencies: &mut Vec<usize>) {
+        let Some(tools) = &node.tools else { return };
+        let pointer = format!("{}/tools", node.pointer);
+        if node.kind.as_deref() != Some("llm") || !tools.is_array() {
+            self.findings.push(
+                Finding::error(
+                    "wrong-shape",
+                    format!("node `{}`: `tools` is a list, on llm nodes only", node.name),
+                )
+                .at(self.place(&pointer))
+                .on_node(&node.name)
+                .suggest("write `tools: [{node: NAME}, {flow: ../FOLDER}]`"),
+            );
+            return;
+        }
+        for name in tool_names(Some(tools)) {
+            let Some(index) = self.indexes.get(name).copied() else { continue };
+            let target = &self.draft.nodes[index];
+            if target.kind.as_deref() != Some("python") {
+                self.findings.push(
+                    Finding::error(
+                        "wrong-tool",
+                        format!("node `{}`: tool `{name}` is no python node", node.name),
+                    )
+                    .at(self.place(&pointer))
+                    .on_node(&node.name)
+                    .suggest("a tool is a python node of this flow, or a flow: `{flow: ../FOLDER}`"),
+                );
+            }
+            depend(dependencies, &Binding::Node { node: index, path: Vec::new() });
+        }
     }
 
     fn activate(&mut self, node: &NodeDraft, activate: &Activate) -> Option<CheckedActivate> {
@@ -775,7 +819,8 @@ impl<'a> Checker<'a> {
             }
             let is_given =
                 checked.inputs.contains_key(&parameter.name) || item.as_deref() == Some(&parameter.name);
-            if !is_given && !parameter.has_default {
+            // What is not wired in a tool is for the model to fill in.
+            if !is_given && !parameter.has_default && !checked.is_tool {
                 // A null literal for a parameter without default is given as null by prompt flow's callers too rarely
                 // to guess at; it is told apart from a forgotten one only in the suggestion.
                 let suggestion = if node.inputs.contains_key(&parameter.name) {
@@ -998,6 +1043,19 @@ impl<'a> Checker<'a> {
             );
         }
     }
+}
+
+/// Names in an llm node's `tools`: each entry is a name, `{node: NAME}` or `{flow: PATH}`.
+pub fn tool_names(tools: Option<&Value>) -> Vec<&str> {
+    let Some(Value::Array(entries)) = tools else { return Vec::new() };
+    entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Value::String(name) => Some(name.as_str()),
+            Value::Object(map) => map.get("node").or_else(|| map.get("flow")).and_then(Value::as_str),
+            _ => None,
+        })
+        .collect()
 }
 
 fn depend(dependencies: &mut Vec<usize>, binding: &Binding) {

@@ -210,8 +210,8 @@ pub struct NodeDraft {
     pub retry: Option<RetryPolicy>,
     /// Seconds.
     pub timeout: Option<f64>,
-    /// False for `cache: off`.
-    pub is_cached: bool,
+    /// `cache: off` or `on`; absent means that the kind of node decides.
+    pub cache: Option<bool>,
     /// Tools an llm node may call (flows or Python nodes), as written.
     pub tools: Option<Value>,
     /// Most rounds of calling tools.
@@ -597,7 +597,7 @@ impl Reader {
                 }
             },
         };
-        let mut node = NodeDraft { pointer: pointer.to_owned(), is_cached: true, ..NodeDraft::default() };
+        let mut node = NodeDraft { pointer: pointer.to_owned(), ..NodeDraft::default() };
         node.kind = self.text(map, "type", pointer);
         if let Some(source) = self.map(map, "source", pointer) {
             let at = format!("{pointer}/source");
@@ -619,7 +619,7 @@ impl Reader {
         node.for_each = self.for_each(map, pointer);
         node.retry = self.retry(map, pointer);
         node.timeout = self.seconds(map, "timeout", pointer);
-        node.is_cached = self.cache(map, pointer);
+        node.cache = self.cache(map, pointer);
         node.tools = map.get("tools").filter(|tools| !tools.is_null()).cloned();
         node.max_steps =
             self.count(map, "max_steps", pointer).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
@@ -747,15 +747,15 @@ impl Reader {
         }
     }
 
-    fn cache(&mut self, map: &Map<String, Value>, pointer: &str) -> bool {
-        match map.get("cache") {
-            None | Some(Value::Null) => true,
-            Some(Value::Bool(flag)) => *flag,
-            Some(Value::String(word)) if word == "off" => false,
-            Some(Value::String(word)) if word == "on" => true,
-            Some(other) => {
+    fn cache(&mut self, map: &Map<String, Value>, pointer: &str) -> Option<bool> {
+        match map.get("cache")? {
+            Value::Null => None,
+            Value::Bool(flag) => Some(*flag),
+            Value::String(word) if word == "off" => Some(false),
+            Value::String(word) if word == "on" => Some(true),
+            other => {
                 self.wrong(&format!("{pointer}/cache"), "`cache`", "`on` or `off`", other);
-                true
+                None
             }
         }
     }

@@ -123,6 +123,12 @@ impl Plan {
                 dependents[*dependency].push(index);
             }
         }
+        let mut steps = steps;
+        for (index, node) in flow.nodes.iter().enumerate() {
+            if node.is_tool {
+                steps[index] = Step::Skip;
+            }
+        }
         let (aggregation_order, line_order) =
             flow.order.iter().copied().partition(|index| flow.nodes[*index].is_aggregation);
         Self { flow, steps, line_order, aggregation_order, dependents, is_partial }

@@ -382,6 +382,60 @@ pub trait HttpCaller: Send + Sync {
     async fn request(&self, request: HttpRequest) -> Result<HttpResponse, ModelError>;
 }
 
+/// What an index is asked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RetrievalQuery {
+    /// Index name.
+    pub index: String,
+    /// What is asked.
+    pub query: String,
+    /// `keyword`, `vector`, `hybrid` or `hybrid+rerank`; absent means the index's own.
+    pub mode: Option<String>,
+    /// Most hits; absent means the index's own.
+    pub top_k: Option<usize>,
+    /// Filters by field.
+    pub filters: Map<String, Value>,
+}
+
+/// Where a hit's text stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HitSource {
+    /// Document, as its source names it.
+    pub document: String,
+    /// One-based page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
+    /// Headings above it, joined by ` > `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading: Option<String>,
+    /// First character in the extracted text.
+    pub start: usize,
+    /// One past the last character.
+    pub end: usize,
+}
+
+/// A retrieved chunk with its reasons.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Stable id of the chunk.
+    pub id: String,
+    /// Its text.
+    pub text: String,
+    /// Final score.
+    pub score: f64,
+    /// Where it stands.
+    pub source: HitSource,
+    /// Rank and score of every stage.
+    pub stages: Map<String, Value>,
+}
+
+/// Asks indexes.
+#[async_trait]
+pub trait Retriever: Send + Sync {
+    /// The best chunks, best first; ties by chunk id.
+    async fn search(&self, query: RetrievalQuery) -> Result<Vec<Hit>, ModelError>;
+}
+
 /// Wall clock, passed in so that runs can be repeated.
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970.
