@@ -85,6 +85,8 @@ pub trait ModelSource: Send + Sync {
     fn reranker(&self, connection: &str, model: &str) -> Result<Arc<dyn Reranker>, ModelError>;
     /// A connection by name, secrets resolved, for tools and Python nodes.
     fn connection(&self, name: &str) -> Result<Connection, ModelError>;
+    /// Takes a connection that code made at run time; gives the name it can be used by from now on.
+    fn adopt(&self, connection: Connection) -> String;
 }
 
 /// Why a model gave no answer.
@@ -332,7 +334,8 @@ impl CodeError {
 }
 
 /// What code may ask of its host while it runs: model calls and templates go through the engine's
-/// limits and records. Methods: `chat`, `complete`, `embed`, `render_template`, `parse_chat`.
+/// limits and records. Methods: `chat`, `complete`, `embed`, `render_template`, `parse_chat`, `run_prompty`,
+/// `render_prompty`, `run_flow`, `fetch`.
 #[async_trait]
 pub trait CodeHost: Send + Sync {
     /// Answers one request of the code.
