@@ -1,0 +1,3 @@
+//! Code nodes: what their sources declare.
+
+pub mod signature;
