@@ -1,0 +1,212 @@
+//! Takes secrets out of what is written: by value wherever they stand, and by name in HTTP headers.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What stands in a secret's place.
+const MASK: &str = "••••";
+
+/// Shorter values are only masked where they are the whole text: `on` as a secret must not tear holes into every
+/// sentence. No key that protects anything is that short.
+const SHORTEST_WITHIN_TEXT: usize = 4;
+
+/// Headers whose values are credentials, whatever they are.
+const SECRET_HEADERS: [&str; 12] = [
+    "authorization",
+    "proxy-authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "x-auth-token",
+    "x-amz-security-token",
+    "ocp-apim-subscription-key",
+    "cookie",
+    "set-cookie",
+    "openai-organization",
+    "x-functions-key",
+];
+
+/// Masks known secrets in JSON values, also where they stand JSON-escaped, percent-encoded or in base64, and the
+/// credential headers of requests.
+#[derive(Default)]
+pub struct Redactor {
+    /// Masked anywhere in a text, longest first, so that a secret within a secret leaves no rest.
+    within: Vec<String>,
+    /// Masked where they are the whole text.
+    whole: Vec<String>,
+}
+
+impl Redactor {
+    /// Masks these values; empty ones are passed over.
+    pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Self {
+        let mut redactor = Self::default();
+        for secret in secrets {
+            let secret = secret.as_ref().trim();
+            if secret.is_empty() {
+                continue;
+            }
+            if secret.chars().count() < SHORTEST_WITHIN_TEXT {
+                redactor.whole.push(secret.to_owned());
+                continue;
+            }
+            redactor.within.extend(disguises(secret));
+        }
+        redactor.within.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        redactor.within.dedup();
+        redactor
+    }
+
+    /// A text without secrets.
+    pub fn redact_text(&self, text: &str) -> String {
+        if self.whole.iter().any(|secret| secret == text) {
+            return MASK.to_owned();
+        }
+        let mut clean = text.to_owned();
+        for secret in &self.within {
+            if clean.contains(secret.as_str()) {
+                clean = clean.replace(secret.as_str(), MASK);
+            }
+        }
+        clean
+    }
+
+    /// Takes secrets out of every text and key of a value, and the values of credential headers.
+    pub fn redact(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if self.touches(text) {
+                    *text = self.redact_text(text);
+                }
+            }
+            Value::Array(items) => {
+                if let [Value::String(name), content @ Value::String(_)] = items.as_mut_slice()
+                    && is_secret_header(name)
+                {
+                    *content = Value::String(MASK.to_owned());
+                    return;
+                }
+                items.iter_mut().for_each(|item| self.redact(item));
+            }
+            Value::Object(map) => {
+                let keys: Vec<String> = map.keys().filter(|key| self.touches(key)).cloned().collect();
+                for key in keys {
+                    if let Some(item) = map.remove(&key) {
+                        map.insert(self.redact_text(&key), item);
+                    }
+                }
+                for (key, item) in map.iter_mut() {
+                    if is_secret_header(key) && !item.is_null() {
+                        *item = Value::String(MASK.to_owned());
+                    } else {
+                        self.redact(item);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn touches(&self, text: &str) -> bool {
+        self.within.iter().any(|secret| text.contains(secret.as_str()))
+            || self.whole.iter().any(|secret| secret == text)
+    }
+
+    /// One JSON line without secrets, or `None` where there is nothing to take out, which is the usual case and
+    /// costs one search.
+    pub(crate) fn redact_line(&self, value: &impl Serialize) -> serde_json::Result<Option<Vec<u8>>> {
+        let text = serde_json::to_string(value)?;
+        let lower = text.to_ascii_lowercase();
+        let has_secret = self.within.iter().any(|secret| text.contains(secret.as_str()))
+            || self.whole.iter().any(|secret| text.contains(&format!("\"{secret}\"")))
+            || SECRET_HEADERS.iter().any(|name| lower.contains(&format!("\"{name}\"")));
+        if !has_secret {
+            return Ok(None);
+        }
+        let mut value: Value = serde_json::from_str(&text)?;
+        self.redact(&mut value);
+        serde_json::to_vec(&value).map(Some)
+    }
+}
+
+fn is_secret_header(name: &str) -> bool {
+    SECRET_HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header))
+}
+
+/// The forms in which a secret may stand in a text: plain, within JSON text, in an address, in base64.
+fn disguises(secret: &str) -> Vec<String> {
+    let mut forms = vec![secret.to_owned()];
+    if let Ok(quoted) = serde_json::to_string(secret) {
+        let inner = quoted[1..quoted.len() - 1].to_owned();
+        // A raw body kept as a text within a record is escaped once more.
+        if let Ok(twice) = serde_json::to_string(&inner) {
+            forms.push(twice[1..twice.len() - 1].to_owned());
+        }
+        forms.push(inner);
+    }
+    forms.push(percent_encoded(secret));
+    for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+        forms.push(engine.encode(secret));
+    }
+    forms
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(secrets: &[&str], mut value: Value, expected: Value) {
+        let redactor = Redactor::new(secrets);
+        let line = redactor.redact_line(&value).unwrap();
+        redactor.redact(&mut value);
+        assert_eq!(value, expected);
+        match line {
+            Some(line) => assert_eq!(serde_json::from_slice::<Value>(&line).unwrap(), expected),
+            None => assert_eq!(value, expected, "a line left as it is holds no secret"),
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_wherever_they_stand() {
+        let secret = "sk-\"live\"/+1";
+        let raw = json!({"echo": secret}).to_string();
+        check(
+            &[secret],
+            json!({"a": format!("key {secret}!"), "list": [secret], secret: 1, "raw": raw,
+                   "url": "https://x/?k=sk-%22live%22%2F%2B1", "basic": STANDARD.encode(secret)}),
+            json!({"a": "key ••••!", "list": ["••••"], "••••": 1, "raw": "{\"echo\":\"••••\"}",
+                   "url": "https://x/?k=••••", "basic": "••••"}),
+        );
+    }
+
+    #[test]
+    fn credential_headers_are_masked_without_being_known() {
+        check(
+            &[],
+            json!({"headers": [["Authorization", "Bearer abc"], ["accept", "text/plain"]],
+                   "map": {"X-Api-Key": "abc", "api-key": "def"}}),
+            json!({"headers": [["Authorization", "••••"], ["accept", "text/plain"]],
+                   "map": {"X-Api-Key": "••••", "api-key": "••••"}}),
+        );
+    }
+
+    #[test]
+    fn short_and_overlapping_values_do_no_harm() {
+        check(&["on", ""], json!({"a": "on", "b": "Boston"}), json!({"a": "••••", "b": "Boston"}));
+        check(&["abcd", "abcdefgh"], json!("abcdefgh abcd"), json!("•••• ••••"));
+    }
+}
