@@ -15,7 +15,7 @@ use crate::flow::{
 };
 use crate::ids::NodeId;
 use crate::ports::CodeSource;
-use crate::reference::{PathStep, Reference, parse_value, write_reference};
+use crate::reference::{PathStep, Reference, ReferenceError, parse_value, write_reference};
 use crate::value::{ValueType, coerce};
 
 /// Where an input's value comes from, names resolved.
@@ -506,8 +506,9 @@ impl<'a> Checker<'a> {
             let pointer = format!("{}/inputs/{}", node.pointer, pointer_key(name));
             let what = format!("node `{}`, input `{name}`", node.name);
             self.warn_nested_references(value, &what, &pointer, &node.name);
-            // Prompt flow drops these, so that the tool's own default applies.
-            if value.is_null() || value.as_str() == Some("") {
+            // Prompt flow drops these, so that the tool's own default applies; a prompt node has none.
+            let is_empty = value.is_null() || value.as_str() == Some("");
+            if is_empty && !matches!(kind, NodeKind::Prompt { .. }) {
                 continue;
             }
             if let Some(binding) = self.binding(value, &what, &pointer, Some(&node.name)) {
@@ -540,6 +541,7 @@ impl<'a> Checker<'a> {
         if let Some(for_each) = &for_each {
             depend(&mut dependencies, &for_each.items);
         }
+        self.check_tools(node, &mut dependencies);
         for key in node.unknown.keys() {
             self.findings.push(
                 Finding::warning(
@@ -656,7 +658,7 @@ impl<'a> Checker<'a> {
                 refuse(self, "wrong-source", message, suggestion);
             }
         }
-        let mut need_path = |this: &mut Self| {
+        let need_path = |this: &mut Self| {
             path.clone().unwrap_or_else(|| {
                 if source_kind.is_some() {
                     let message = format!("source of node `{}` has no path", node.name);
@@ -858,7 +860,13 @@ impl<'a> Checker<'a> {
                 continue;
             };
             let Binding::Literal(value) = binding else { continue };
-            let Some(kind) = parameter.kind.as_deref().and_then(ValueType::parse) else { continue };
+            let Some(kind) = parameter.kind.as_deref().and_then(ValueType::parse) else {
+                // A parameter without a type takes what the literal reads as in JSON.
+                if parameter.kind.is_none() && !parameter.is_connection {
+                    *value = coerce(value, ValueType::Object).unwrap_or_else(|_| value.clone());
+                }
+                continue;
+            };
             match coerce(value, kind) {
                 Ok(converted) => *value = converted,
                 Err(error) => {
@@ -971,7 +979,16 @@ impl<'a> Checker<'a> {
         for (name, output) in &draft.outputs {
             let pointer = format!("/outputs/{}/reference", pointer_key(name));
             let what = format!("output `{name}`");
-            let Some(binding) = self.binding(&output.reference, &what, &pointer, None) else { continue };
+            if !output.has_reference || output.reference.as_str() == Some("") {
+                self.findings.push(
+                    Finding::error("missing-reference", format!("{what} has no reference"))
+                        .at(self.place(&format!("/outputs/{}", pointer_key(name))))
+                        .suggest("write `reference: ${NODE.output}`"),
+                );
+                continue;
+            }
+            let reference = self.lenient_section(&output.reference);
+            let Some(binding) = self.binding(&reference, &what, &pointer, None) else { continue };
             if let Binding::Node { node, path } = &binding
                 && nodes[*node].is_aggregation
             {
@@ -1000,6 +1017,19 @@ impl<'a> Checker<'a> {
             );
         }
         outputs
+    }
+
+    /// Prompt flow does not look at the word after the node's name in an output; files in the wild have `.outputs` there.
+    fn lenient_section(&self, reference: &Value) -> Value {
+        let Err(ReferenceError::Section { text, node, .. }) = parse_value(reference) else {
+            return reference.clone();
+        };
+        let rest = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).unwrap_or(&text);
+        let path = rest.splitn(3, '.').nth(2).map(|path| format!(".{path}")).unwrap_or_default();
+        match self.indexes.contains_key(node.as_str()) {
+            true => Value::String(format!("${{{node}.output{path}}}")),
+            false => reference.clone(),
+        }
     }
 
     fn check_chat(&mut self) {

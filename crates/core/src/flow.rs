@@ -69,6 +69,8 @@ pub struct OutputDefinition {
     pub kind: Option<String>,
     /// Reference or literal.
     pub reference: Value,
+    /// True if one is written, be it null.
+    pub has_reference: bool,
     /// What it is.
     pub description: Option<String>,
     /// The answer of a chat.
@@ -546,6 +548,7 @@ impl Reader {
         Some(OutputDefinition {
             kind: self.text(map, "type", pointer),
             reference: map.get("reference").cloned().unwrap_or(Value::Null),
+            has_reference: map.contains_key("reference"),
             description: self.text(map, "description", pointer),
             is_chat_output: self.flag(map, "is_chat_output", pointer),
             is_evaluation_only: self.flag(map, "evaluation_only", pointer),

@@ -159,10 +159,15 @@ pub struct PathError {
     pub value: String,
 }
 
-/// Follows a path into a value.
-pub fn follow<'v>(value: &'v Value, path: &[PathStep]) -> Result<&'v Value, PathError> {
+/// Follows a path into a value. An index into text gives the character, as in Python.
+pub fn follow(value: &Value, path: &[PathStep]) -> Result<Value, PathError> {
     let mut current = value;
-    for step in path {
+    for (position, step) in path.iter().enumerate() {
+        if let (PathStep::Index(index), Value::String(text)) = (step, current)
+            && let Some(character) = text.chars().nth(*index)
+        {
+            return follow(&Value::String(character.to_string()), &path[position + 1..]);
+        }
         let next = match (step, current) {
             (PathStep::Key(key), Value::Object(map)) => map.get(key),
             (PathStep::Index(index), Value::Array(items)) => items.get(*index),
@@ -176,7 +181,7 @@ pub fn follow<'v>(value: &'v Value, path: &[PathStep]) -> Result<&'v Value, Path
             value: python_repr(current).chars().take(120).collect(),
         })?;
     }
-    Ok(current)
+    Ok(current.clone())
 }
 
 /// Writes a reference as text. `follow`-equal to what was parsed, and the shortest usual form.
@@ -261,7 +266,7 @@ mod tests {
     fn paths_are_followed_or_refused() {
         let value = json!({"k": [1, {"my-key": "x"}]});
         let path = parse_path("k[1]['my-key']");
-        assert_eq!(follow(&value, &path), Ok(&json!("x")));
+        assert_eq!(follow(&value, &path), Ok(json!("x")));
         let error = follow(&value, &parse_path("k.0")).unwrap_err();
         assert_eq!(error.to_string(), "key `0` is not in the value `[1, {'my-key': 'x'}]`");
     }

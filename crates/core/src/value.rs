@@ -98,7 +98,7 @@ pub fn coerce(value: &Value, to: ValueType) -> Result<Value, CoercionError> {
                 .map(|float| Value::from(float.trunc() as i64))
                 .ok_or_else(refuse),
             Value::Bool(flag) => Ok(Value::from(i64::from(*flag))),
-            Value::String(text) => parse_python_int(text).map(Value::from).ok_or_else(refuse),
+            Value::String(text) => parse_python_int(text).ok_or_else(refuse),
             _ => Err(refuse()),
         },
         ValueType::Double => match value {
@@ -136,8 +136,8 @@ pub fn coerce(value: &Value, to: ValueType) -> Result<Value, CoercionError> {
         },
         ValueType::Object => match value {
             Value::String(text) => match serde_json::from_str::<Value>(text) {
-                Ok(parsed @ Value::Object(_)) => Ok(parsed),
-                _ => Ok(value.clone()),
+                Ok(parsed) => Ok(parsed),
+                Err(_) => Ok(value.clone()),
             },
             other => Ok(other.clone()),
         },
@@ -149,13 +149,14 @@ pub fn coerce(value: &Value, to: ValueType) -> Result<Value, CoercionError> {
     }
 }
 
-fn parse_python_int(text: &str) -> Option<i64> {
+fn parse_python_int(text: &str) -> Option<Value> {
     let text = text.trim();
     // Python allows single underscores between digits.
     if text.starts_with('_') || text.ends_with('_') || text.contains("__") {
         return None;
     }
-    text.replace('_', "").parse().ok()
+    let digits = text.replace('_', "");
+    digits.parse::<i64>().map(Value::from).or_else(|_| digits.parse::<u64>().map(Value::from)).ok()
 }
 
 /// Python's `==` on JSON values: `true == 1`, `1 == 1.0`, text never equals a number.
@@ -175,14 +176,23 @@ pub fn python_equal(a: &Value, b: &Value) -> bool {
             a.len() == b.len()
                 && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| python_equal(value, other)))
         }
-        (Value::Number(x), Value::Number(y)) => {
-            x == y || x.as_f64() == y.as_f64() && !(x.is_i64() && y.is_i64())
-        }
+        (Value::Number(x), Value::Number(y)) => match (x.is_f64(), y.is_f64()) {
+            (true, false) => whole_equals_float(y, x),
+            (false, true) => whole_equals_float(x, y),
+            _ => x == y,
+        },
         _ => match (number(a), number(b)) {
             (Some(a), Some(b)) => a == b,
             _ => a == b,
         },
     }
+}
+
+/// Compares exactly: a large whole number equals only the float that is that number.
+fn whole_equals_float(whole: &Number, float: &Number) -> bool {
+    let Some(float) = float.as_f64() else { return false };
+    let whole = whole.as_i64().map(i128::from).or_else(|| whole.as_u64().map(i128::from));
+    float.fract() == 0.0 && float.abs() < 1e30 && whole == Some(float as i128)
 }
 
 /// Python's truth of a value: empty text, list and map, zero, false and null are false.
