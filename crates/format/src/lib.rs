@@ -1,3 +1,6 @@
 //! Lossless readers and writers of the files a workspace holds. Knows nothing of how anything runs.
 
 pub mod data;
+pub mod flow_file;
+pub mod read;
+pub mod yaml;

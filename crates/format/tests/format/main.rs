@@ -1,0 +1,3 @@
+//! What the format crate promises of whole files.
+
+mod corpus;
