@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::setup::{self, Need};
-use crate::shell::{Call, root};
+use crate::shell::{Call, target_dir};
 use crate::{Outcome, app, tidy};
 
 /// One part that can be run alone.
@@ -52,7 +52,7 @@ impl Part {
             Self::Unit => vec![
                 ("tidy", Box::new(tidy::run)),
                 ("clippy", run("cargo clippy --all-targets -- -D warnings")),
-                ("tests", run("cargo test --workspace --exclude flowbench-app --exclude flowbench-tests")),
+                ("tests", run("cargo test --workspace --exclude flowbench-tests --exclude flowbench-app")),
             ],
             Self::Product => vec![
                 ("command line", run("cargo build -p flowbench-cli")),
@@ -61,6 +61,8 @@ impl Part {
             Self::Window => vec![
                 ("packages", Box::new(app::install_ui)),
                 ("page", npm("build")),
+                ("clippy", run("cargo clippy -p flowbench-app --all-targets -- -D warnings")),
+                ("tests", run("cargo test -p flowbench-app")),
                 ("app", Box::new(|| app::build().map(drop))),
                 ("journey", Box::new(window_journey)),
             ],
@@ -74,14 +76,21 @@ fn npm(script: &'static str) -> Step {
     Box::new(move || Call::new("npm", ["run", "--silent", script]).within("ui").run())
 }
 
+/// Opening takes seconds; a window that does not answer must not hold up everything else.
+const WINDOW_LIMIT: [&str; 2] = ["--kill-after=10", "240"];
+
 /// Drives the real window: a session bus and a screen of its own, then the journeys in `ui/window`.
 fn window_journey() -> Outcome {
     let application = app::binary();
-    let screen = "-screen 0 1280x800x24";
-    Call::new("dbus-run-session", ["--", "xvfb-run", "-a", "-s", screen, "node", "--test", "window/"])
+    let mut line: Vec<String> = WINDOW_LIMIT.map(str::to_owned).into();
+    line.extend(
+        ["dbus-run-session", "--", "xvfb-run", "-a", "-s", "-screen 0 1280x800x24"].map(str::to_owned),
+    );
+    line.extend(["node", "--test", "--test-reporter=spec", "window/"].map(str::to_owned));
+    Call::new("timeout", line)
         .within("ui")
         .env("FLOWBENCH_APP", application)
-        .env("FLOWBENCH_ROOT", root())
+        .env("FLOWBENCH_SCREENSHOTS", target_dir().join("screenshots"))
         .run()
 }
 
