@@ -6,6 +6,12 @@
 #[cfg(unix)]
 pub(crate) use unix::*;
 
+#[cfg(not(unix))]
+pub(crate) use elsewhere::*;
+
+/// Name of the variable by which a worker's descendants are known, whatever group they moved to.
+pub(crate) const TAG_VARIABLE: &str = "FLOWBENCH_WORKER";
+
 #[cfg(unix)]
 mod unix {
     use std::os::fd::OwnedFd;
@@ -15,8 +21,12 @@ mod unix {
     use tokio::net::UnixStream;
     use tokio::process::Command;
 
-    /// Name of the variable by which a worker's descendants are known, whatever group they moved to.
-    pub(crate) const TAG_VARIABLE: &str = "FLOWBENCH_WORKER";
+    use super::TAG_VARIABLE;
+
+    /// The halves of the protocol's connection.
+    pub(crate) type Incoming = tokio::net::unix::OwnedReadHalf;
+    /// See [`Incoming`].
+    pub(crate) type Outgoing = tokio::net::unix::OwnedWriteHalf;
 
     /// Our end of a socket and the other one, to become a child's standard input.
     pub(crate) fn socket_pair() -> std::io::Result<(UnixStream, Stdio)> {
@@ -42,20 +52,23 @@ mod unix {
         processes().filter(|pid| group_of(*pid) == Some(leader)).count()
     }
 
-    /// Ends every process that carries the tag: children that left the group. Repeats until none is found,
-    /// because a process may fork while we look.
+    /// Ends every process that carries the tag: children that left the group. Ends when two looks in a row
+    /// found none, because a process may fork, or be just between two programs, while we look.
     pub(crate) fn kill_tagged(tag: &str) {
         let mark = format!("{TAG_VARIABLE}={tag}");
-        for _ in 0..50 {
+        let mut quiet = 0;
+        for _ in 0..100 {
             let mut found = false;
             for pid in processes().filter(|pid| carries(*pid, mark.as_bytes())) {
                 if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
                     found |= kill_process(pid, Signal::KILL).is_ok();
                 }
             }
-            if !found {
+            quiet = if found { 0 } else { quiet + 1 };
+            if quiet == 2 {
                 return;
             }
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
 
@@ -106,5 +119,36 @@ mod unix {
             15 => " (SIGTERM)",
             _ => "",
         }
+    }
+}
+
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::io;
+    use std::process::{ExitStatus, Stdio};
+
+    use tokio::net::TcpStream;
+    use tokio::process::Command;
+
+    pub(crate) type Incoming = tokio::net::tcp::OwnedReadHalf;
+    pub(crate) type Outgoing = tokio::net::tcp::OwnedWriteHalf;
+
+    /// A child cannot be given a socket as standard input here, so workers do not start.
+    pub(crate) fn socket_pair() -> io::Result<(TcpStream, Stdio)> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "Python workers are not available on this system"))
+    }
+
+    pub(crate) fn own_group(_command: &mut Command) {}
+
+    pub(crate) fn kill_group(_leader: u32) {}
+
+    pub(crate) fn group_size(_leader: u32) -> usize {
+        0
+    }
+
+    pub(crate) fn kill_tagged(_tag: &str) {}
+
+    pub(crate) fn ending(status: ExitStatus) -> String {
+        format!("ended: {status}")
     }
 }

@@ -19,7 +19,7 @@ use crate::environment;
 use crate::interpreter::{self, Interpreter};
 use capture::Printed;
 use frames::WorkerFailure;
-use process::{Answer, Broken, Worker, WorkerKey};
+use process::{Answer, Broken, Slot, Worker, WorkerKey};
 
 /// How Python nodes run.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl PythonPool {
 
     /// Runs one Python call. Dropping the future ends the process that works on it.
     pub async fn call(&self, call: &CodeCall, host: &Arc<dyn CodeHost>) -> Result<CodeResult, CodeError> {
-        let _slot = self.slots.acquire().await.map_err(|_| {
+        let slot = Slot::take(&self.slots).await.ok_or_else(|| {
             CodeError::new(
                 CodeErrorKind::Internal,
                 format!("node `{}`: the worker pool is closed", call.node),
@@ -83,7 +83,7 @@ impl PythonPool {
         let key = self.key(call).await?;
         // A worker that turns out stale or dead before it began is replaced; a new one is not retried.
         while let Some(mut worker) = self.take_idle(&key) {
-            match worker.call(call, host).await {
+            match worker.call(call, host, &slot).await {
                 Err(Broken::Stale | Broken::Ended { has_started: false }) => worker.kill().await,
                 ended => return self.conclude(call, worker, ended).await,
             }
@@ -92,7 +92,7 @@ impl PythonPool {
             let message = format!("node `{}`: no Python worker could be started: {reason}", call.node);
             CodeError::new(CodeErrorKind::Environment, message)
         })?;
-        let ended = worker.call(call, host).await;
+        let ended = worker.call(call, host, &slot).await;
         self.conclude(call, worker, ended).await
     }
 

@@ -1,8 +1,8 @@
 //! One worker process: booting it, one call at a time, and ending it with everything it started.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowbench_core::chat::ChatChunk;
@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::PythonSettings;
 use super::capture::{Capture, Printed};
@@ -38,14 +38,44 @@ pub(crate) struct WorkerKey {
     pub environment: Vec<(String, String)>,
 }
 
+/// A call's share of the pool. While its code waits for another flow, the share is lent out: that flow may
+/// need workers too, and would otherwise wait for its caller for ever.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    all: Arc<Semaphore>,
+    held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Slot {
+    /// Waits for a free share; `None` if the pool is closed.
+    pub(crate) async fn take(all: &Arc<Semaphore>) -> Option<Self> {
+        let permit = Arc::clone(all).acquire_owned().await.ok()?;
+        Some(Self { all: Arc::clone(all), held: Arc::new(Mutex::new(Some(permit))) })
+    }
+
+    /// Does without the share until the work is done.
+    async fn lend<T>(self, work: impl Future<Output = T>) -> T {
+        drop(self.hold(None));
+        let result = work.await;
+        // A closed pool hands out nothing; the call then ends without its share.
+        let permit = Arc::clone(&self.all).acquire_owned().await.ok();
+        drop(self.hold(permit));
+        result
+    }
+
+    fn hold(&self, permit: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
+        std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), permit)
+    }
+}
+
 /// A running worker. Dropping it ends the process and all its descendants.
 pub(crate) struct Worker {
     pub key: WorkerKey,
     child: Child,
     leader: u32,
     tag: String,
-    reader: FrameReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    reader: FrameReader<platform::Incoming>,
+    writer: platform::Outgoing,
     stdout: Capture,
     stderr: Capture,
     max_processes: usize,
@@ -106,7 +136,8 @@ impl Worker {
             max_processes: settings.max_processes,
             key,
         };
-        let hello = hello(&worker.key.flow_folder, settings);
+        let folder = worker.key.flow_folder.to_str().ok_or("the path of the flow folder is no UTF-8 text")?;
+        let hello = hello(folder, settings);
         let ready = async {
             write_frame(&mut worker.writer, &hello).await?;
             worker.reader.next().await
@@ -128,13 +159,18 @@ impl Worker {
     }
 
     /// Runs one call.
-    pub(crate) async fn call(&mut self, call: &CodeCall, host: &Arc<dyn CodeHost>) -> Result<Answer, Broken> {
+    pub(crate) async fn call(
+        &mut self,
+        call: &CodeCall,
+        host: &Arc<dyn CodeHost>,
+        slot: &Slot,
+    ) -> Result<Answer, Broken> {
         let marker = format!("\u{1}flowbench-end-{:032x}\u{1}\n", rand::random::<u128>());
         self.stdout.begin(&marker);
         self.stderr.begin(&marker);
         let answer = match call.timeout {
-            None => self.drive(call, host, &marker).await,
-            Some(limit) => match tokio::time::timeout(limit, self.drive(call, host, &marker)).await {
+            None => self.drive(call, host, slot, &marker).await,
+            Some(limit) => match tokio::time::timeout(limit, self.drive(call, host, slot, &marker)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Broken::TimedOut(limit)),
             },
@@ -150,6 +186,7 @@ impl Worker {
         &mut self,
         call: &CodeCall,
         host: &Arc<dyn CodeHost>,
+        slot: &Slot,
         marker: &str,
     ) -> Result<Answer, Broken> {
         let message = CallMessage {
@@ -179,8 +216,15 @@ impl Worker {
                     }
                     FromWorker::Host { id, method, parameters } => {
                         let host = Arc::clone(host);
+                        let runs_flow = matches!(method.as_str(), "run_flow" | "run_prompty");
+                        let slot = runs_flow.then(|| slot.clone());
                         asked.push(Box::pin(async move {
-                            match host.host_call(&method, parameters).await {
+                            let answer = host.host_call(&method, parameters);
+                            let answer = match slot {
+                                Some(slot) => slot.lend(answer).await,
+                                None => answer.await,
+                            };
+                            match answer {
                                 Ok(value) => ReplyMessage { id, value: Some(value), error: None },
                                 Err(error) => ReplyMessage { id, value: None, error: Some(error) },
                             }
@@ -260,7 +304,9 @@ fn broken(error: FrameError, has_started: bool) -> Broken {
         FrameError::TooLarge { size, limit } => {
             Broken::Limit(format!("a result of {size} bytes is larger than the {limit} allowed"))
         }
-        FrameError::Malformed(error) => Broken::Limit(format!("its result cannot be read: {error}")),
+        FrameError::Malformed(error) => {
+            Broken::Limit(format!("its result is nested too deeply or is no JSON: {error}"))
+        }
     }
 }
 
@@ -287,7 +333,7 @@ fn connections(call: &CodeCall) -> Vec<(&str, ConnectionMessage<'_>)> {
         .collect()
 }
 
-fn hello(folder: &Path, settings: &PythonSettings) -> Value {
+fn hello(folder: &str, settings: &PythonSettings) -> Value {
     json!({
         "worker": WORKER,
         "modules": if settings.use_installed_promptflow { Value::Null } else { shim::modules() },

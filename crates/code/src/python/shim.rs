@@ -27,6 +27,7 @@ modules! {
     "promptflow.contracts.multimedia" => "contracts/multimedia.py" module,
     "promptflow.contracts.types" => "contracts/types.py" module,
     "promptflow.core" => "core/__init__.py" package,
+    "promptflow.core._connection" => "core/_connection.py" module,
     "promptflow.core._flow" => "core/_flow.py" module,
     "promptflow.core._model_configuration" => "core/_model_configuration.py" module,
     "promptflow.entities" => "entities/__init__.py" package,

@@ -114,6 +114,21 @@ pub fn connection(name: &str, kind: ConnectionKind, fields: Value, secret: &str)
     }
 }
 
+/// Waits until none of the processes is left; a killed one takes a moment to go.
+pub async fn gone(pids: &[u64]) {
+    let wait = async {
+        while pids.iter().any(|pid| is_alive(*pid)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let left = tokio::time::timeout(Duration::from_secs(20), wait).await;
+    assert!(
+        left.is_ok(),
+        "still running: {:?}",
+        pids.iter().filter(|pid| is_alive(**pid)).collect::<Vec<_>>()
+    );
+}
+
 /// True while a process exists and is no zombie.
 pub fn is_alive(pid: u64) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))

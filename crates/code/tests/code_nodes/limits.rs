@@ -6,7 +6,7 @@ use flowbench_code::python::PythonSettings;
 use flowbench_core::ports::{CodeErrorKind, CodeRunner};
 use serde_json::json;
 
-use crate::bench::{Bench, is_alive};
+use crate::bench::{Bench, gone, is_alive};
 
 const PIDS: &str = "import os, subprocess, sys, threading\ndef note(*pids):\n    with open('pids.tmp', 'w') as file:\n        file.write(' '.join(map(str, pids)))\n    os.rename('pids.tmp', 'pids')\n";
 
@@ -29,7 +29,7 @@ async fn a_time_out_ends_the_process_and_all_it_started() {
     assert_eq!(error.kind, CodeErrorKind::Timeout);
     assert_eq!(error.message, "node `probe` gave no result within 1.5s; its process was ended");
     assert_eq!(error.stdout, "waiting\n");
-    assert_eq!(noted(&bench).into_iter().filter(|pid| is_alive(*pid)).count(), 0);
+    gone(&noted(&bench)).await;
 }
 
 #[tokio::test]
@@ -59,9 +59,43 @@ async fn dropping_the_call_ends_the_process() {
     assert!(is_alive(pid));
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    while is_alive(pid) {
+    gone(&[pid]).await;
+}
+
+/// Runs itself as a second process, the host that is killed.
+#[tokio::test]
+async fn a_killed_host_takes_its_workers_with_it() {
+    const FOLDER: &str = "FLOWBENCH_TEST_KILLED_HOST";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let bench = Bench::new();
+        let mut call = bench.file_call("hang.py", json!({}));
+        call.flow_folder = folder.into();
+        let ended = bench.run(call).await;
+        panic!("the call was not to end: {ended:?}");
+    }
+    let bench = Bench::new();
+    let body = format!(
+        "{PIDS}@tool\ndef hang():\n    child = subprocess.Popen([sys.executable, '-c', 'import threading; threading.Event().wait()'])\n    note(os.getpid(), child.pid)\n    while True:\n        pass\n"
+    );
+    bench.tool("hang.py", &body);
+    let name = "limits::a_killed_host_takes_its_workers_with_it";
+    let mut host = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(FOLDER, bench.folder())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = bench.folder().join("pids");
+    while !begun.exists() {
+        assert!(host.try_wait().unwrap().is_none(), "the host ended before its worker began");
         tokio::task::yield_now().await;
     }
+    let pids = noted(&bench);
+    assert!(pids.iter().all(|pid| is_alive(*pid)));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    gone(&pids).await;
 }
 
 #[tokio::test]
@@ -75,7 +109,7 @@ async fn a_fork_bomb_is_stopped_before_its_time_is_up() {
     let error = bench.run_file("bomb.py", json!({})).await.unwrap_err();
     assert_eq!(error.kind, CodeErrorKind::Limit);
     assert_eq!(error.message, "node `probe`: it started 25 processes; 8 are allowed");
-    assert_eq!(noted(&bench).into_iter().filter(|pid| is_alive(*pid)).count(), 0);
+    gone(&noted(&bench)).await;
 }
 
 #[tokio::test]
@@ -146,6 +180,15 @@ async fn a_result_beyond_the_limit_is_refused() {
     assert_eq!(error.message, "node `probe`: the result has 1002 bytes; 1000 are allowed");
     let error = bench.run_file("endless.py", json!({})).await.unwrap_err();
     assert_eq!(error.message, "node `probe`: the streamed result is longer than 1000 characters");
+}
+
+#[tokio::test]
+async fn a_result_nested_too_deeply_is_refused() {
+    let bench = Bench::new();
+    bench.tool("deep.py", "@tool\ndef deep():\n    value = 1\n    for _ in range(200):\n        value = [value]\n    return value\n");
+    let error = bench.run_file("deep.py", json!({})).await.unwrap_err();
+    assert_eq!(error.kind, CodeErrorKind::Limit);
+    assert!(error.message.starts_with("node `probe`: its result is nested too deeply"), "{}", error.message);
 }
 
 #[tokio::test]

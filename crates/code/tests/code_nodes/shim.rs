@@ -1,6 +1,10 @@
 //! The stand-in for prompt flow's package.
 
-use serde_json::json;
+use std::sync::Arc;
+
+use flowbench_code::python::PythonSettings;
+use flowbench_core::ports::{CodeHost, CodeRunner};
+use serde_json::{Value, json};
 
 use crate::bench::Bench;
 
@@ -52,6 +56,33 @@ async fn host_calls_of_several_threads_are_answered_each() {
     let body = "from concurrent.futures import ThreadPoolExecutor\nfrom promptflow.tools.common import render_jinja_template\n@tool\ndef many():\n    with ThreadPoolExecutor(8) as pool:\n        return list(pool.map(lambda n: render_jinja_template(str(n)), range(40)))\n";
     let expected: Vec<String> = (0..40).map(|n| n.to_string()).collect();
     assert_eq!(bench.value_of(body, json!({})).await, json!(expected));
+}
+
+/// A host that answers `run_flow` by running another Python node on the same workers.
+struct Nested {
+    bench: Bench,
+}
+
+#[async_trait::async_trait]
+impl CodeHost for Nested {
+    async fn host_call(&self, _method: &str, parameters: Value) -> Result<Value, String> {
+        let inner = self.bench.run_file("inner.py", parameters["inputs"].clone()).await;
+        inner.map(|result| result.value).map_err(|error| error.message)
+    }
+}
+
+#[tokio::test]
+async fn a_flow_called_by_code_may_use_python_itself() {
+    // One worker at a time: the caller has to lend its place.
+    let bench = Bench::with(PythonSettings { max_workers: 1, ..PythonSettings::default() });
+    bench.tool("inner.py", "@tool\ndef inner(x):\n    return x + 1\n");
+    bench.tool(
+        "outer.py",
+        "from promptflow.core import Flow\n@tool\ndef outer():\n    return Flow.load('.')(x=41)\n",
+    );
+    let (nodes, call) = (bench.nodes.clone(), bench.file_call("outer.py", json!({})));
+    let result = nodes.call(call, Arc::new(Nested { bench })).await.unwrap();
+    assert_eq!(result.value, json!(42));
 }
 
 #[tokio::test]
