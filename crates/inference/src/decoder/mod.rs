@@ -13,7 +13,7 @@ mod weights;
 
 use std::io::{Read, Seek};
 
-use candle_core::{D, Device, Module, Tensor};
+use candle_core::{D, DType, Device, Module, Tensor};
 use candle_nn::ops;
 
 pub use cache::Cache;
@@ -156,7 +156,8 @@ impl Decoder {
         };
         let q = rope.rotate(&q.transpose(0, 1)?.contiguous()?, start)?;
         let k = rope.rotate(&k.transpose(0, 1)?.contiguous()?, start)?;
-        let (k, v) = cache.append(index, start, &k, &v)?;
+        let q = (q * config.attention_scale)?;
+        let (k, v) = cache.append(index, start, &rounded(&k)?, &rounded(&v)?)?;
 
         // A layer with a window never looks further back, so older keys are not even read.
         let window = config.sliding_window.filter(|_| is_local);
@@ -167,7 +168,7 @@ impl Decoder {
         // Heads that share a key/value head sit side by side, so one product per shared head serves its group.
         let group = heads / kv_heads;
         let q = q.reshape((kv_heads, group * count, head_len))?;
-        let mut scores = (q.matmul(&k.t()?)? * config.attention_scale)?;
+        let mut scores = q.matmul(&k.t()?)?;
         if let Some(mask) = masks.get(first, window)? {
             scores = scores.reshape((kv_heads * group, count, seen))?.broadcast_add(&mask)?.reshape((
                 kv_heads,
@@ -249,4 +250,10 @@ impl Masks {
         self.made.push(((first, window), mask.clone()));
         Ok(Some(mask))
     }
+}
+
+/// Rounds to what a 16-bit float holds, as llama.cpp's cache does, so that answers can be compared with its. The
+/// cache keeps 32 bits all the same: widening all keys at every token would cost more than it saves.
+fn rounded(tensor: &Tensor) -> candle_core::Result<Tensor> {
+    tensor.to_dtype(DType::F16)?.to_dtype(DType::F32)
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use candle_core::Device;
-use candle_core::quantized::{QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 
 use super::reader::HeaderReader;
-use super::tensor::{TensorEntry, TensorKind, checked_byte_len};
+use super::tensor::{TensorEntry, TensorKind, checked_byte_len, widen_q5_0};
 use super::{GgufError, Value};
 use crate::InferenceError;
 
@@ -112,7 +112,11 @@ impl GgufFile {
             });
         }
         let bytes = AlignedBytes::read(source, entry).map_err(candle_core::Error::from)?;
-        let storage = QStorage::from_data(bytes.as_slice().into(), device, entry.kind.0)?;
+        let storage = if entry.kind.0 == GgmlDType::Q5_0 && device.is_cpu() {
+            QStorage::from_data(widen_q5_0(bytes.as_slice()).into(), device, GgmlDType::Q8_0)?
+        } else {
+            QStorage::from_data(bytes.as_slice().into(), device, entry.kind.0)?
+        };
         Ok(QTensor::new(storage, dims)?)
     }
 }

@@ -94,3 +94,50 @@ pub(super) fn checked_byte_len(name: &str, dims: &[u64], kind: TensorKind) -> Re
     }
     (count / kind.block_len() as u64).checked_mul(kind.block_bytes() as u64).ok_or_else(bad)
 }
+
+/// `Q5_0` blocks as `Q8_0` blocks of exactly the same numbers.
+///
+/// candle computes with `Q5_0` number by number (measured: five times slower than `Q8_0`, which has vector
+/// code), and Q4_K_M files of models whose rows are no multiple of 256 are full of it. Five bits fit into eight
+/// with the scale unchanged, so only memory is spent: 34 bytes for 22.
+pub(super) fn widen_q5_0(blocks: &[u8]) -> Vec<u8> {
+    const NARROW: usize = 22;
+    let mut wide = Vec::with_capacity(blocks.len() / NARROW * 34);
+    for block in blocks.chunks_exact(NARROW) {
+        let (scale, rest) = block.split_at(2);
+        let (high, low) = rest.split_at(4);
+        let high = u32::from_le_bytes([high[0], high[1], high[2], high[3]]);
+        let number = |nibble: u8, bit: usize| (nibble | (((high >> bit) as u8 & 1) << 4)).wrapping_sub(16);
+        wide.extend_from_slice(scale);
+        wide.extend(low.iter().enumerate().map(|(index, byte)| number(byte & 0x0F, index)));
+        wide.extend(low.iter().enumerate().map(|(index, byte)| number(byte >> 4, index + 16)));
+    }
+    wide
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use candle_core::Device;
+    use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+
+    use super::widen_q5_0;
+
+    #[test]
+    fn widened_blocks_hold_exactly_the_same_numbers() {
+        // Four blocks of scale 0.5 (0x3800) with every pattern of bits somewhere.
+        let mut blocks = Vec::new();
+        for seed in 0..4u32 {
+            blocks.extend([0x00, 0x38]);
+            blocks.extend(seed.wrapping_mul(0x9E37_79B9).wrapping_add(0x1234_5678).to_le_bytes());
+            blocks.extend((0..16).map(|byte: u32| (byte * 37 + seed * 101) as u8));
+        }
+        let numbers = |bytes: &[u8], kind| {
+            let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).unwrap();
+            let tensor = QTensor::new(storage, 128).unwrap().dequantize(&Device::Cpu).unwrap();
+            tensor.to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(numbers(&blocks, GgmlDType::Q5_0), numbers(&widen_q5_0(&blocks), GgmlDType::Q8_0));
+    }
+}
