@@ -17,7 +17,9 @@ pub struct MappedRow {
 
 /// Inside of a mapping reference, or `None` for a literal.
 pub(super) fn reference(value: &Value) -> Option<&str> {
-    let inside = value.as_str()?.strip_prefix("${")?.strip_suffix('}')?;
+    let text = value.as_str()?;
+    // YAML block texts end in a line feed, which prompt flow's pattern lets pass.
+    let inside = text.strip_suffix('\n').unwrap_or(text).strip_prefix("${")?.strip_suffix('}')?;
     (!inside.is_empty() && !inside.contains(['{', '}'])).then_some(inside)
 }
 

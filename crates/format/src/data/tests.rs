@@ -220,6 +220,27 @@ fn the_shortest_source_name_that_fits_wins() {
     assert_eq!(map_row(&mapping, &sources).unwrap_err(), ["${data.n.x}", "${q}", "${other.q}"]);
 }
 
+#[test]
+fn mappings_give_what_prompt_flow_gave() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/promptflow/expected/mappings.json");
+    let rows: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert!(rows.len() > 20);
+    for row in rows {
+        let sources = row["sources"].as_object().unwrap();
+        let sources: Vec<(&str, &Map<String, Value>)> =
+            sources.iter().map(|(name, values)| (name.as_str(), values.as_object().unwrap())).collect();
+        let mapping = row["mapping"].as_object().unwrap();
+        match map_row(mapping, &sources) {
+            Ok(inputs) => assert_eq!(Value::Object(inputs), row["inputs"], "{}", row["mapping"]),
+            Err(unresolved) => {
+                let message = row["error"]["message"].as_str().unwrap_or_default();
+                let listed = format!("relations: {}. ", unresolved.join(", "));
+                assert!(message.contains(&listed), "{}: {unresolved:?}", row["mapping"]);
+            }
+        }
+    }
+}
+
 fn inputs(names: &[(&str, bool)]) -> Vec<FlowInput> {
     names
         .iter()
