@@ -63,6 +63,7 @@ struct Pending {
 impl CacheStore {
     /// Opens the cache with a size limit. A damaged cache is moved aside: it holds nothing that cannot be made again.
     pub fn open(state: &StateFolder, limit_bytes: u64) -> Result<Self, StoreError> {
+        state.prepare()?;
         let path = state.cache_database();
         let database = match Database::open(&path, MIGRATIONS) {
             Err(StoreError::Corrupt { .. }) => {

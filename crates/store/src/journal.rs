@@ -24,6 +24,11 @@ use crate::redact::Redactor;
 /// does not slow the batch.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Somebody who only asks whether the batch is running holds the lock for microseconds; a tenth of a second of tries
+/// tells that from a batch that runs.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// The file as the journal uses it; tests put a failing one in its place.
 pub(crate) trait Sink: Send {
     /// Appends all bytes, or fails with any part of them written.
@@ -51,8 +56,17 @@ pub struct RunJournal {
     redactor: Option<Arc<Redactor>>,
     /// Lines that were finished when the journal was opened.
     before: JournalReader,
-    /// Held for its lock.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The lock that keeps others from the batch, while this lives.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said aloud, because closing alone does not do it while a process just being started still shares the handle.
+        let _ = self.0.unlock();
+    }
 }
 
 struct Tail {
@@ -83,6 +97,7 @@ impl RunJournal {
         file.write_all(&line).and_then(|()| file.sync_data()).map_err(create_failed)?;
         drop(file);
         std::fs::rename(&draft, path).map_err(create_failed)?;
+        sync_folder(path);
         Self::open(path, lock)
     }
 
@@ -105,7 +120,7 @@ impl RunJournal {
         Self::open(path, lock)
     }
 
-    fn open(path: &Path, lock: File) -> Result<Self, JournalError> {
+    fn open(path: &Path, lock: Lock) -> Result<Self, JournalError> {
         let write_failed = |source| JournalError::io(path, "written", source);
         let scan = scan(path)?;
         let length = scan.sound_bytes;
@@ -130,6 +145,12 @@ impl RunJournal {
             before,
             _lock: lock,
         })
+    }
+
+    /// True while some process runs the batch; a batch without an end that nobody runs was interrupted.
+    pub fn is_running(path: &Path) -> bool {
+        let lock = File::open(path.with_extension("lock")).map(Lock);
+        lock.is_ok_and(|lock| matches!(lock.0.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Takes secrets out of everything that is appended from now on.
@@ -249,16 +270,28 @@ impl RunJournal {
     }
 }
 
-/// Locks the batch for this process. The lock file stays; the lock goes with the handle.
-fn lock(path: &Path) -> Result<File, JournalError> {
+/// Locks the batch for this process. The lock file stays; the lock goes with the process, however that ends.
+fn lock(path: &Path) -> Result<Lock, JournalError> {
     let lock_path = path.with_extension("lock");
     let lock_failed = |source| JournalError::io(&lock_path, "created", source);
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(lock_failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(JournalError::io(&lock_path, "locked", source)),
+    let file = Lock(file);
+    for _ in 0..LOCK_TRIES {
+        match file.0.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(JournalError::io(&lock_path, "locked", source)),
+        }
+    }
+    Err(JournalError::Locked { path: path.to_owned() })
+}
+
+/// Makes a new file's name durable, where folders can be opened for that.
+fn sync_folder(path: &Path) {
+    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
+        // Where the system cannot sync a folder there is nothing else to do.
+        let _ = folder.sync_all();
     }
 }
 

@@ -5,7 +5,7 @@
 //! resumed; anything else that is no record is damage, and is reported instead of guessed at.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use flowbench_core::event::Status;
@@ -128,13 +128,21 @@ fn short(error: &serde_json::Error) -> String {
 }
 
 /// True if only zero bytes are left. Sectors of a grown file that were not yet written read so after a power failure.
-fn is_zero_tail(line: &[u8], reader: &mut impl Read) -> io::Result<bool> {
+fn is_zero_tail(line: &[u8], reader: &mut impl BufRead) -> io::Result<bool> {
     if line.first() != Some(&0) || line[..line.len() - 1].iter().any(|byte| *byte != 0) {
         return Ok(false);
     }
-    let mut rest = Vec::new();
-    reader.take(1 << 20).read_to_end(&mut rest)?;
-    Ok(rest.iter().all(|byte| *byte == 0))
+    loop {
+        let rest = reader.fill_buf()?;
+        if rest.is_empty() {
+            return Ok(true);
+        }
+        if rest.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        let count = rest.len();
+        reader.consume(count);
+    }
 }
 
 /// Sorts by line and keeps the latest record of each: a line that was run again counts as it ended last.

@@ -25,6 +25,7 @@ mod cache;
 mod database;
 mod error;
 mod event_log;
+pub mod export;
 mod journal;
 mod journal_scan;
 mod record;

@@ -1,6 +1,7 @@
 //! Run records: one row a run in SQLite; events and journals are files in the run's own folder beside it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flowbench_core::chat::Usage;
 use flowbench_core::event::{Cost, Failure, RunEvent, Status};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::database::{Database, Migration, set_aside};
 use crate::error::StoreError;
 use crate::event_log::read_events;
+use crate::redact::Redactor;
 use crate::state::StateFolder;
 
 const MIGRATIONS: &[Migration] = &["
@@ -159,12 +161,15 @@ pub struct RunFilter {
 pub struct RunStore {
     state: StateFolder,
     database: Database,
+    redactor: Option<Arc<Redactor>>,
 }
 
 impl RunStore {
     /// Opens the history, creating it if it is not there.
     pub fn open(state: &StateFolder) -> Result<Self, StoreError> {
-        Ok(Self { state: state.clone(), database: Database::open(&state.runs_database(), MIGRATIONS)? })
+        state.prepare()?;
+        let database = Database::open(&state.runs_database(), MIGRATIONS)?;
+        Ok(Self { state: state.clone(), database, redactor: None })
     }
 
     /// Opens the history if there is one, without writing anything where there is none.
@@ -187,8 +192,24 @@ impl RunStore {
         }
     }
 
+    /// Takes secrets out of everything that is kept from now on.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Arc<Redactor>) -> Self {
+        self.redactor = Some(redactor);
+        self
+    }
+
     /// Keeps a run: a new one, or a new state of one that is there.
     pub fn put(&self, run: &RunRecord) -> Result<(), StoreError> {
+        let redacted = self.redactor.as_ref().and_then(|redactor| redactor.redact_line(run).ok().flatten());
+        // A masked record is of the same shape; only texts have changed.
+        match redacted.and_then(|line| serde_json::from_slice(&line).ok()) {
+            Some(redacted) => self.insert(&redacted),
+            None => self.insert(run),
+        }
+    }
+
+    fn insert(&self, run: &RunRecord) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO runs (id, kind, flow, path, flow_digest, status, started_ms, finished_ms, \
                    inputs, outputs, error, usage, cost, variants, tags, lines_total, lines_failed, metrics) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";

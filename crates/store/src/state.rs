@@ -23,6 +23,16 @@ impl StateFolder {
         &self.root
     }
 
+    /// Creates the folder and keeps it out of version control, whatever the workspace's own rules are.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        let rules = self.root.join(".gitignore");
+        if rules.exists() {
+            return Ok(());
+        }
+        let created = std::fs::create_dir_all(&self.root).and_then(|()| std::fs::write(&rules, "*\n"));
+        created.map_err(|source| StoreError::io(&self.root, "created", source))
+    }
+
     /// Database of run records.
     pub fn runs_database(&self) -> PathBuf {
         self.root.join("flowbench.db")

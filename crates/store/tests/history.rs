@@ -95,6 +95,24 @@ fn events_are_told_from_any_number_on() {
 }
 
 #[test]
+fn secrets_do_not_reach_the_history() {
+    let (_folder, state) = state();
+    let redactor = std::sync::Arc::new(flowbench_store::Redactor::new(["sk-secret-1"]));
+    let store = RunStore::open(&state).unwrap().with_redactor(redactor);
+    let mut record = run("a", "x", 1);
+    record.inputs = Map::from_iter([("q".to_owned(), json!("my key is sk-secret-1"))]);
+    store.put(&record).unwrap();
+    assert_eq!(store.get(&RunId::from("a")).unwrap().unwrap().inputs["q"], "my key is ••••");
+}
+
+#[test]
+fn the_state_folder_stays_out_of_version_control() {
+    let (_folder, state) = state();
+    drop(RunStore::open(&state).unwrap());
+    assert_eq!(fs::read_to_string(state.root().join(".gitignore")).unwrap(), "*\n");
+}
+
+#[test]
 fn a_newer_history_is_left_alone() {
     let (_folder, state) = state();
     drop(RunStore::open(&state).unwrap());

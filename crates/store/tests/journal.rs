@@ -247,7 +247,9 @@ fn two_processes_cannot_run_the_same_batch() {
     assert!(error.to_string().ends_with("runs/run-1` is being run by another process"), "{error}");
     journal.append(&line(0, "x")).unwrap();
     assert_eq!(finished(&path), [0], "reading is always possible");
+    assert!(RunJournal::is_running(&path));
     drop(journal);
+    assert!(!RunJournal::is_running(&path) && !RunJournal::is_running(&path.with_file_name("none")));
     RunJournal::resume(&path, &header()).unwrap();
 }
 
