@@ -1,0 +1,1 @@
+//! Looks for injections, personal data, secrets and an author's own rules in a text.
