@@ -5,15 +5,15 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 
-use super::{DataError, Metered, Row, open_text};
+use super::{DataError, Meter, Metered, Row, open_text};
 
 pub(super) fn open(path: &Path, delimiter: u8) -> Result<DelimitedRows, DataError> {
-    let meter = Arc::new(AtomicUsize::new(0));
+    let meter = Arc::<Meter>::default();
     let metered = Metered { inner: open_text(path)?, meter: meter.clone() };
     let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(metered);
     let header = match reader.headers() {
@@ -27,16 +27,30 @@ pub(super) fn open(path: &Path, delimiter: u8) -> Result<DelimitedRows, DataErro
         header,
         record: StringRecord::new(),
         next_row: 0,
+        open_since: None,
     })
 }
 
 pub(super) struct DelimitedRows {
     path: PathBuf,
     reader: Reader<Metered<BufReader<File>>>,
-    meter: Arc<AtomicUsize>,
+    meter: Arc<Meter>,
     header: Vec<String>,
     record: StringRecord,
     next_row: u64,
+    /// Line of the latest row, if its last cell goes over several lines.
+    open_since: Option<u64>,
+}
+
+impl DelimitedRows {
+    /// A quote that is never closed takes the rest of the file into one cell, and the parser does not mind. A quote
+    /// too many in a file that ends within a cell of several lines is such a one.
+    fn unclosed_quote(&self) -> Option<DataError> {
+        let line = self.open_since?;
+        let is_odd = self.meter.quotes.load(Ordering::Relaxed) % 2 == 1;
+        let message = "a quoted cell is never closed".to_owned();
+        is_odd.then(|| DataError::Broken { path: self.path.clone(), line, message })
+    }
 }
 
 /// Column names; a name that comes again gets `.1`, `.2` and so on, as pandas and so prompt flow names them.
@@ -77,12 +91,14 @@ impl Iterator for DelimitedRows {
     type Item = Result<Row, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.meter.store(0, Ordering::Relaxed);
+        self.meter.bytes.store(0, Ordering::Relaxed);
         match self.reader.read_record(&mut self.record) {
-            Ok(false) => None,
+            Ok(false) => self.unclosed_quote().map(Err),
             Ok(true) => {
                 let cells = self.record.iter().map(|cell| Value::String(cell.to_owned()));
                 let values: Map<String, Value> = self.header.iter().cloned().zip(cells).collect();
+                let is_long = self.record.iter().next_back().is_some_and(|cell| cell.contains('\n'));
+                self.open_since = self.record.position().filter(|_| is_long).map(csv::Position::line);
                 let line_number = self.next_row;
                 self.next_row += 1;
                 Some(Ok(Row { line_number, values }))

@@ -17,6 +17,8 @@ mod parquet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -241,14 +243,24 @@ fn open_text(path: &Path) -> Result<BufReader<File>, DataError> {
 /// buffers rows by itself are kept bounded by it.
 struct Metered<R> {
     inner: R,
-    meter: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    meter: Arc<Meter>,
+}
+
+/// What a [`Metered`] reader has handed out.
+#[derive(Default)]
+struct Meter {
+    /// Bytes since the latest row.
+    bytes: AtomicUsize,
+    /// Double quotes in all.
+    quotes: AtomicUsize,
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        use std::sync::atomic::Ordering;
         let count = self.inner.read(buffer)?;
-        if self.meter.fetch_add(count, Ordering::Relaxed) + count > MAX_ROW_BYTES {
+        let quotes = buffer[..count].iter().filter(|byte| **byte == b'"').count();
+        self.meter.quotes.fetch_add(quotes, Ordering::Relaxed);
+        if self.meter.bytes.fetch_add(count, Ordering::Relaxed) + count > MAX_ROW_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, row_too_long()));
         }
         Ok(count)

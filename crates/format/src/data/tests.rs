@@ -142,6 +142,8 @@ fn cells_stay_text() {
 fn ragged_and_badly_encoded_rows_are_refused() {
     check_error("a.csv", "a,b\n1,2\n3\n", "data `a.csv`, line 3: the row has 1 cells, and the header has 2");
     check_error("a.csv", b"a,b\n1,\xe5\n", "data `a.csv`, line 2: cell 2 is not UTF-8");
+    check_error("a.csv", "a,b\n1,2\n3,\"4\n5,6\n", "data `a.csv`, line 3: a quoted cell is never closed");
+    check("a.csv", "a\n5\" pipe\n", json!([{"a": "5\" pipe"}]));
 }
 
 #[test]
