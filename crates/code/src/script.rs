@@ -76,10 +76,23 @@ const PRELUDE: &str = r#"
 struct Stop {
     is_cancelled: AtomicBool,
     reason: AtomicU8,
+    /// `RUNNING`, then whichever comes first: `DONE`, or `ABANDONED` by the caller.
+    phase: AtomicU8,
 }
+
+const RUNNING: u8 = 0;
+const DONE: u8 = 1;
+const ABANDONED: u8 = 2;
 
 const BY_TIME: u8 = 1;
 const BY_STEPS: u8 = 2;
+
+impl Stop {
+    /// True if nobody came first.
+    fn leave_running(&self, to: u8) -> bool {
+        self.phase.compare_exchange(RUNNING, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
 
 /// Stops the engine when nobody waits for the result any more.
 struct CancelOnDrop(Arc<Stop>);
@@ -109,7 +122,7 @@ pub async fn run_script(
     }
     let time = call.timeout.unwrap_or(limits.max_time);
     let stop = Arc::new(Stop::default());
-    let _cancel = CancelOnDrop(Arc::clone(&stop));
+    let cancel = CancelOnDrop(Arc::clone(&stop));
     let (send, receive) = oneshot::channel();
     let job = Job {
         node: node.clone(),
@@ -123,9 +136,15 @@ pub async fn run_script(
     };
     // Not a pool thread: one that hangs must not keep the runtime from shutting down.
     let thread = std::thread::Builder::new().name("flowbench-script".to_owned()).stack_size(THREAD_STACK);
+    let phase = Arc::clone(&job.stop);
     let spawned = thread.spawn(move || {
+        let result = job.run();
+        if !phase.leave_running(DONE) {
+            // It came back after all.
+            GIVEN_UP.fetch_sub(1, Ordering::Relaxed);
+        }
         // Nobody listening means that the call was cancelled.
-        let _ = send.send(job.run());
+        let _ = send.send(result);
     });
     spawned
         .map_err(|error| on_node(CodeErrorKind::Internal, format!("no thread for the script: {error}")))?;
@@ -134,6 +153,9 @@ pub async fn run_script(
         Ok(Err(_)) => Err(on_node(CodeErrorKind::Internal, "the script engine failed".to_owned())),
         Err(_) => {
             GIVEN_UP.fetch_add(1, Ordering::Relaxed);
+            if !cancel.0.leave_running(ABANDONED) {
+                GIVEN_UP.fetch_sub(1, Ordering::Relaxed);
+            }
             Err(out_of_time(&node, time))
         }
     }

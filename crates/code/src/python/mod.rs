@@ -21,6 +21,10 @@ use capture::Printed;
 use frames::WorkerFailure;
 use process::{Answer, Broken, Slot, Worker, WorkerKey};
 
+/// The only key of an input that another node streamed, with the list of its pieces. The code gets text
+/// that iterates over them, because prompt flow hands it the generator itself.
+pub const PIECES_KEY: &str = "flowbench.pieces";
+
 /// How Python nodes run.
 #[derive(Clone, Debug)]
 pub struct PythonSettings {

@@ -21,6 +21,7 @@ import typing
 OWN_FRAMES = ("<flowbench", "<frozen importlib", "<frozen runpy", "<string>")
 MAX_TRACEBACK = 32 * 1024
 MAX_DEPTH = 100
+PIECES_KEY = "flowbench.pieces"
 
 
 class LoadFailure(Exception):
@@ -201,6 +202,18 @@ def with_images(value, depth=0):
 
 def may_hold_images(raw):
     return '"data:image/' in raw or '"image_url"' in raw or '"image_file"' in raw
+
+
+class Pieces(str):
+    """Text that another node streamed: reads as text, iterates as the pieces it came in."""
+
+    def __new__(cls, pieces):
+        text = super().__new__(cls, "".join(pieces))
+        text.pieces = pieces
+        return text
+
+    def __iter__(self):
+        return iter(self.pieces)
 
 
 # Connections ----------------------------------------------------------------------------------------------
@@ -621,7 +634,9 @@ class Worker:
         return chosen
 
     def adapted(self, value, annotation):
-        """Values whose parameter wants an object of prompt flow rather than plain data."""
+        """Values that become objects: streamed text, and what a parameter's annotation asks for."""
+        if isinstance(value, dict) and len(value) == 1 and isinstance(value.get(PIECES_KEY), list):
+            return Pieces([str(piece) for piece in value[PIECES_KEY]])
         for wanted in annotated_classes(annotation):
             if isinstance(value, str) and wanted.__name__ == "Image" and wanted.__module__.startswith("promptflow"):
                 return image_from_text(wanted, value)

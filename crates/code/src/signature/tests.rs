@@ -1,3 +1,5 @@
+//! Sources as people write them, as future Pythons allow them, and as nobody should write them.
+
 use flowbench_core::facts::SourceFacts;
 use flowbench_core::value::ValueType;
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use flowbench_code::python::PIECES_KEY;
 use flowbench_core::chat::ChatChunk;
 use flowbench_core::connection::ConnectionKind;
 use flowbench_core::ports::{CodeErrorKind, CodeSource};
@@ -49,6 +50,14 @@ async fn a_generator_is_streamed_and_joined() {
         assert_eq!(bench.run(call).await.unwrap().value, json!("one two"), "{path}");
         assert_eq!(*pieces.lock().unwrap(), ["one ", "two"], "{path}");
     }
+}
+
+#[tokio::test]
+async fn streamed_text_of_another_node_reads_as_text_and_iterates_in_pieces() {
+    let bench = Bench::new();
+    let body = "@tool\ndef after(pieces):\n    return ['+'.join(pieces), pieces.upper(), isinstance(pieces, str), pieces]\n";
+    let value = bench.value_of(body, json!({"pieces": {(PIECES_KEY): ["a|", "b|"]}})).await;
+    assert_eq!(value, json!(["a|+b|", "A|B|", true, "a|b|"]));
 }
 
 #[tokio::test]
