@@ -9,6 +9,7 @@
 pub mod chat;
 pub mod check;
 pub mod connection;
+pub mod edit;
 pub mod event;
 pub mod facts;
 pub mod finding;
