@@ -295,14 +295,54 @@ pub fn python_quote(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if (c as u32) < 0x20 || (0x7f..0xa1).contains(&(c as u32)) || c == '\u{ad}' => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
+            c if is_unprintable(c) => out.push_str(&match c as u32 {
+                code @ ..=0xff => format!("\\x{code:02x}"),
+                code @ ..=0xffff => format!("\\u{code:04x}"),
+                code => format!("\\U{code:08x}"),
+            }),
             c => out.push(c),
         }
     }
     out.push(quote);
     out
+}
+
+/// Ranges of what Python's `str.isprintable` refuses beyond control characters: format characters, blanks other
+/// than the plain one, private use (categories Cf, Zs, Zl, Zp, Co of Unicode 14). Unassigned ones are not listed.
+const UNPRINTABLE: [(u32, u32); 26] = [
+    (0xad, 0xad),
+    (0x600, 0x605),
+    (0x61c, 0x61c),
+    (0x6dd, 0x6dd),
+    (0x70f, 0x70f),
+    (0x890, 0x891),
+    (0x8e2, 0x8e2),
+    (0x1680, 0x1680),
+    (0x180e, 0x180e),
+    (0x2000, 0x200f),
+    (0x2028, 0x202f),
+    (0x205f, 0x2064),
+    (0x2066, 0x206f),
+    (0x3000, 0x3000),
+    (0xe000, 0xf8ff),
+    (0xfeff, 0xfeff),
+    (0xfff9, 0xfffb),
+    (0x110bd, 0x110bd),
+    (0x110cd, 0x110cd),
+    (0x13430, 0x13438),
+    (0x1bca0, 0x1bca3),
+    (0x1d173, 0x1d17a),
+    (0xe0001, 0xe0001),
+    (0xe0020, 0xe007f),
+    (0xf0000, 0xffffd),
+    (0x100000, 0x10fffd),
+];
+
+fn is_unprintable(c: char) -> bool {
+    let code = c as u32;
+    code < 0x20
+        || (0x7f..0xa1).contains(&code)
+        || UNPRINTABLE.iter().any(|(first, last)| (*first..=*last).contains(&code))
 }
 
 #[cfg(test)]
@@ -347,5 +387,6 @@ mod tests {
         }
         assert_eq!(python_repr(&json!("it's")), "\"it's\"");
         assert_eq!(python_repr(&json!("a\u{7f}\n")), "'a\\x7f\\n'");
+        assert_eq!(python_repr(&json!("\u{200b}\u{f0000}å")), "'\\u200b\\U000f0000å'");
     }
 }
