@@ -1,3 +1,5 @@
 //! What the format crate promises of whole files.
 
 mod corpus;
+mod edit_properties;
+mod edits;
