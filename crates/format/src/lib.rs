@@ -1,6 +1,9 @@
 //! Lossless readers and writers of the files a workspace holds. Knows nothing of how anything runs.
 
+pub mod connections;
 pub mod data;
+pub mod env_file;
+pub mod findings;
 pub mod flow_document;
 pub mod flow_file;
 pub mod read;

@@ -4,7 +4,11 @@
 //! prompt flow gives it ([`value`]). Nothing here fails: a broken text gives findings, and the value of what
 //! stands before the break. Memory and time are bounded by the limits below, whatever the file holds.
 
+mod edit;
+mod emit;
+mod locate;
 mod scalar;
+mod splice;
 mod text;
 pub(crate) mod tree;
 mod value;
@@ -14,7 +18,6 @@ use flowbench_core::flow::Places;
 use serde_json::Value;
 
 use text::Text;
-pub(crate) use value::shorten;
 
 /// Largest YAML file that is read. Flows are some kilobytes; this leaves room for long texts in them and keeps
 /// the tree within memory.

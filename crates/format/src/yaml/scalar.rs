@@ -42,6 +42,10 @@ pub(crate) fn resolve_plain(text: &str, is_yaml_1_1: bool) -> Meaning {
 
 /// True if any reader, of YAML 1.1 or 1.2, could take the plain text for something else than text.
 pub(crate) fn is_doubtful_plain(text: &str) -> bool {
+    // YAML 1.1 names these as truth values; its readers never followed, and inputs are often called so.
+    if matches!(text, "y" | "n" | "Y" | "N") {
+        return false;
+    }
     let is_text = |version_1_1| matches!(resolve_plain(text, version_1_1), Meaning::Value(Value::String(_)));
     !is_text(false)
         || !is_text(true)

@@ -236,3 +236,26 @@ proptest::proptest! {
         proptest::prop_assert!(document.is_whole() || !document.findings().is_empty());
     }
 }
+
+#[test]
+fn windows_line_endings_and_marks_keep_byte_ranges() {
+    let text = "\u{feff}# c\r\na: b   # c\r\nc: {d: 1}\r\n\r\ne:\r\n- f: |\r\n    # x\r\n    y\r\n  g: z\r\n";
+    assert_eq!(
+        spans(text)[1..],
+        [
+            "a",
+            "b",
+            "c",
+            "{d: 1}",
+            "d",
+            "1",
+            "e",
+            "- f: |\r\n    # x\r\n    y\r\n  g: z",
+            "f: |\r\n    # x\r\n    y\r\n  g: z",
+            "f",
+            "|\r\n    # x\r\n    y",
+            "g",
+            "z"
+        ]
+    );
+}

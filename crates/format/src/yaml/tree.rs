@@ -649,12 +649,16 @@ fn is_question(bytes: &[u8], at: usize) -> bool {
 
 /// Moves over blanks, line breaks and comments.
 pub(crate) fn skip_trivia(bytes: &[u8], mut at: usize) -> usize {
+    // A comment needs something in front of it that ends what was before.
+    let may_start_comment = |at: usize| {
+        at == 0
+            || matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b'\r' | b',' | b'[' | b'{')
+            || bytes[..at] == *"\u{feff}".as_bytes()
+    };
     loop {
         match bytes.get(at) {
             Some(b' ' | b'\t' | b'\n' | b'\r') => at += 1,
-            Some(b'#')
-                if at == 0 || matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b'\r' | b',' | b'[' | b'{') =>
-            {
+            Some(b'#') if may_start_comment(at) => {
                 while bytes.get(at).is_some_and(|byte| !matches!(byte, b'\n' | b'\r')) {
                     at += 1;
                 }
