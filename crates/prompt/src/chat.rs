@@ -20,7 +20,7 @@ use flowbench_core::finding::{Finding, Place, Severity};
 use flowbench_core::{Map, Value};
 use thiserror::Error;
 
-use crate::images::{ImageError, ImageReader, ImageSource, MessageFormat, image_source};
+use crate::images::{ImageError, ImageReader, ImageSource, MessageFormat, image_from_text, image_source};
 use crate::jinja::ast::{Expr, Stmt};
 use crate::jinja::text::{Origin, Text, is_blank};
 use crate::jinja::value::{List, Object, Val};
@@ -119,8 +119,11 @@ fn render(
     sources: &RefCell<Vec<ImageSource>>,
 ) -> Result<Text, TemplateError> {
     template.render_text(values, &mut |name| {
+        let is_marked = template.image_variables().iter().any(|marked| marked == name);
+        let from_text =
+            values.get(name).and_then(Value::as_str).filter(|_| is_marked).and_then(image_from_text);
         let mut convert = |value: &Value| -> Option<Val> {
-            if let Some(source) = image_source(value) {
+            if let Some(source) = from_text.clone().or_else(|| image_source(value)) {
                 let mut sources = sources.borrow_mut();
                 let number = u32::try_from(sources.len()).ok()?;
                 let key = Text::new(source.key(), Origin::Image(number));
@@ -136,7 +139,10 @@ fn render(
             let text = map.get("text")?.as_str()?;
             Some(Val::Str(Text::new(text, Origin::Value)))
         };
-        let value = given(values, &options.prompt_results, name, &mut convert)?;
+        let value = match &from_text {
+            Some(_) => convert(&Value::Null)?,
+            None => given(values, &options.prompt_results, name, &mut convert)?,
+        };
         Some(if options.lists_as_lines { lists_as_lines(value) } else { value })
     })
 }

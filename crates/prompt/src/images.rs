@@ -96,6 +96,16 @@ pub(crate) fn image_source(value: &Value) -> Option<ImageSource> {
     }
 }
 
+/// Text of the form `data:image/png;path:red.png`, as prompty files take it for a variable in an image mark.
+pub(crate) fn image_from_text(text: &str) -> Option<ImageSource> {
+    let (mime, rest) = text.strip_prefix("data:")?.split_once(';')?;
+    let (form, value) = rest.split_once(':')?;
+    if !mime.starts_with("image/") {
+        return None;
+    }
+    image_source(&json!({format!("data:{mime};{form}"): value}))
+}
+
 /// Text given to an input of type `image` as a map: an address, base64 data or a path. Maps stay as they are.
 pub fn normalize_image(value: &Value) -> Value {
     let Value::String(text) = value else {

@@ -20,10 +20,13 @@ pub mod chat;
 pub mod images;
 mod jinja;
 pub mod literal;
+pub mod parameters;
+pub mod prompty;
 pub mod roles;
 pub mod template;
 
 pub use chat::{ChatOptions, PromptError, render_chat, render_completion, role_findings};
 pub use images::{ImageError, ImageReader, MessageFormat, normalize_image};
+pub use parameters::{LlmInputs, ParameterError, split_inputs};
 pub use roles::{RoleError, split_roles};
 pub use template::{MarkedText, Template, TemplateError};

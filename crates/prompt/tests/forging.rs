@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use flowbench_core::chat::{Content, Role};
-use flowbench_prompt::{ChatOptions, Template, render_chat, role_findings};
+use flowbench_prompt::{ChatOptions, ImageReader, Template, normalize_image, render_chat, role_findings};
 use serde_json::{Value, json};
 
 /// Renders and shows messages as `role: text` joined by ` | `.
@@ -232,6 +232,65 @@ fn images_come_from_image_values_only() {
             {"type": "text", "text": "b"},
         ])
     );
+}
+
+#[test]
+fn image_files_are_read_by_the_caller_and_checked() {
+    struct Folder;
+    impl ImageReader for Folder {
+        fn read_image(&self, path: &str) -> Result<Vec<u8>, String> {
+            match path {
+                "red.png" => Ok(b"\x89PNG\r\n\x1a\n".to_vec()),
+                "notes.txt" => Ok(b"hello".to_vec()),
+                _ => Err("there is no such file".to_owned()),
+            }
+        }
+    }
+    let template = Template::parse("user:\n![image]({{ photo }})", "t").unwrap();
+    let url = |photo: Value, images: Option<&dyn ImageReader>| {
+        let options = ChatOptions { images, ..ChatOptions::default() };
+        let messages = render_chat(&template, json!({"photo": photo}).as_object().unwrap(), &options);
+        match messages {
+            Ok(messages) => match &messages[0].content {
+                Some(Content::Parts(parts)) => {
+                    serde_json::to_value(&parts[0]).unwrap()["image_url"]["url"].to_string()
+                }
+                other => format!("{other:?}"),
+            },
+            Err(error) => error.to_string(),
+        }
+    };
+    let red = "\"data:image/png;base64,iVBORw0KGgo=\"";
+    for photo in [
+        json!({"data:image/png;path": "red.png"}),
+        json!({"data:image/*;path": "red.png"}),
+        json!({"type": "image_file", "image_file": {"path": "red.png"}}),
+        json!("data:image/png;path:red.png"),
+        normalize_image(&json!("red.png")),
+    ] {
+        assert_eq!(url(photo, Some(&Folder)), red);
+    }
+    let address = "\"https://images.example/a.png\"";
+    assert_eq!(url(normalize_image(&json!("https://images.example/a.png")), None), address);
+    for (photo, expected) in [
+        (json!({"data:image/png;path": "gone.png"}), "image `gone.png`: there is no such file"),
+        (
+            json!({"data:image/png;path": "notes.txt"}),
+            "image `notes.txt`: the file is no image of a known kind",
+        ),
+        (
+            json!({"data:image/png;base64": "???"}),
+            "image is no valid base64 text: Invalid symbol 63, offset 0.",
+        ),
+        (
+            json!({"data:image/png;url": "file:///etc/passwd"}),
+            "image address `file:///etc/passwd` is neither http, https nor data",
+        ),
+    ] {
+        assert_eq!(url(photo, Some(&Folder)), format!("template `t`: {expected}"));
+    }
+    let no_reader = url(json!({"data:image/png;path": "red.png"}), None);
+    assert_eq!(no_reader, "template `t`: image `red.png`: files are not read in this place");
 }
 
 #[test]
