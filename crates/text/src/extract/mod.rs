@@ -16,6 +16,7 @@ pub use inputs::{ExtractConfig, INPUT_NAMES};
 pub use schema::check_schema;
 
 use inputs::Method;
+pub(crate) use inputs::last_line;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
