@@ -250,7 +250,7 @@ const BUILT_IN: [&str; 2] = ["local", "builtin"];
 
 /// True for the names of secret fields: `api_key` on every kind, tokens on Azure's, and on all kinds what sounds
 /// like a secret, because hiding too much costs nothing.
-fn is_secret_field(field: &str) -> bool {
+pub fn is_secret_field(field: &str) -> bool {
     let plain = field.to_ascii_lowercase().replace('-', "_");
     let words =
         ["key", "token", "secret", "password", "authorization", "credential", "sas", "connection_string"];
@@ -492,7 +492,7 @@ fn holds_literal_secret(value: &Value) -> bool {
     }
 }
 
-fn shape(value: &Value) -> &'static str {
+pub(crate) fn shape(value: &Value) -> &'static str {
     match value {
         Value::Null => "empty",
         Value::Bool(_) => "true or false",

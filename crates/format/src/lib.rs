@@ -6,5 +6,6 @@ pub mod env_file;
 pub mod findings;
 pub mod flow_document;
 pub mod flow_file;
+pub mod prompty;
 pub mod read;
 pub mod yaml;
