@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 /// Every rule with one line that says what is wrong and why it matters.
 pub const RULES: &[(&str, &str)] = &[
     // The flow as a whole.
+    ("broken-layout", "The file with the positions of nodes cannot be read; nodes are laid out anew."),
     ("empty-flow", "The file of a flow says nothing: it has no inputs, outputs or nodes."),
     ("wrong-shape", "A part of the file has a shape that it cannot have, such as text where a map belongs."),
     ("unknown-key", "A key is not known here; it is kept in the file and has no effect."),

@@ -4,8 +4,13 @@ pub mod connections;
 pub mod data;
 pub mod env_file;
 pub mod findings;
+pub mod flex;
 pub mod flow_document;
 pub mod flow_file;
+pub mod layout;
 pub mod prompty;
 pub mod read;
+pub mod workspace;
 pub mod yaml;
+
+pub use flow_file::{FlowFile, load_flow, parse_flow};

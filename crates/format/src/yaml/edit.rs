@@ -37,6 +37,14 @@ impl YamlDocument {
         Err(refusal.unwrap_or(EditError::NotPossible { pointer }))
     }
 
+    /// As [`YamlDocument::edit`], for a text that is JSON: every new text is quoted.
+    pub(crate) fn edit_as_json(&self, steps: &[EditStep]) -> Result<(Self, Vec<TextChange>), EditError> {
+        if !self.tree.is_editable || self.has_errors() {
+            return Err(EditError::BrokenText);
+        }
+        self.edit_in_manner(steps, true)
+    }
+
     /// Replaces texts, in order. Works on broken texts too, as long as they are UTF-8.
     pub fn replace_text(&self, changes: &[TextChange]) -> Result<Self, EditError> {
         if !self.is_text_exact {
