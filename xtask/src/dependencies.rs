@@ -48,10 +48,26 @@ struct Dependency {
 
 /// The members, from cargo itself.
 pub fn load() -> Outcome<Vec<Member>> {
+    Ok(packages()?.iter().map(member).collect())
+}
+
+/// Names of a member's test programs.
+pub fn test_targets(member: &str) -> Outcome<Vec<String>> {
+    let packages = packages()?;
+    let package = packages.iter().find(|package| package["name"] == member);
+    let targets = package.and_then(|package| package["targets"].as_array()).cloned().unwrap_or_default();
+    let names = targets
+        .iter()
+        .filter(|target| target["kind"][0] == "test")
+        .filter_map(|target| target["name"].as_str());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() { Err(format!("`{member}` has no test programs")) } else { Ok(names) }
+}
+
+fn packages() -> Outcome<Vec<Value>> {
     let text = Call::words("cargo metadata --format-version 1 --no-deps").output()?;
     let metadata: Value = serde_json::from_str(&text).map_err(|error| format!("cargo metadata: {error}"))?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
-    Ok(packages.iter().map(member).collect())
+    metadata["packages"].as_array().cloned().ok_or_else(|| "cargo metadata lists no packages".to_owned())
 }
 
 fn member(package: &Value) -> Member {

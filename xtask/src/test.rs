@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::setup::{self, Need};
 use crate::shell::{Call, target_dir};
-use crate::{Outcome, app, tidy};
+use crate::{Outcome, app, dependencies, tidy};
 
 /// One part that can be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,26 +39,51 @@ impl Part {
         }
     }
 
-    fn steps(self) -> Vec<(&'static str, Step)> {
+    /// With `whole`, everything is checked in one go and cargo sees the whole workspace each time: asked for single
+    /// packages it would settle on other features of shared dependencies, and build half of them again.
+    fn steps(self, whole: bool) -> Vec<(&'static str, Step)> {
         let run = |line: &'static str| -> Step { Box::new(move || Call::words(line).run()) };
-        match self {
-            Self::Ui => vec![
+        match (self, whole) {
+            (Self::Ui, _) => vec![
                 ("packages", Box::new(app::install_ui)),
                 ("types", npm("types")),
                 ("lint", npm("lint")),
                 ("tests", npm("test")),
                 ("build", npm("build")),
             ],
-            Self::Unit => vec![
+            (Self::Unit, true) => vec![
+                ("tidy", Box::new(tidy::run)),
+                (
+                    "clippy",
+                    run(
+                        "cargo clippy --workspace --all-targets --features flowbench-app/custom-protocol -- -D warnings",
+                    ),
+                ),
+                (
+                    "programs",
+                    run(
+                        "cargo build --workspace --bin flowbench --bin flowbench-app --features flowbench-app/custom-protocol",
+                    ),
+                ),
+                (
+                    "tests",
+                    run(
+                        "cargo test --workspace --exclude flowbench-tests --features flowbench-app/custom-protocol",
+                    ),
+                ),
+            ],
+            (Self::Unit, false) => vec![
                 ("tidy", Box::new(tidy::run)),
                 ("clippy", run("cargo clippy --all-targets -- -D warnings")),
                 ("tests", run("cargo test --workspace --exclude flowbench-tests --exclude flowbench-app")),
             ],
-            Self::Product => vec![
+            (Self::Product, true) => vec![("tests", Box::new(product_tests))],
+            (Self::Product, false) => vec![
                 ("command line", run("cargo build -p flowbench-cli")),
                 ("tests", run("cargo test -p flowbench-tests")),
             ],
-            Self::Window => vec![
+            (Self::Window, true) => vec![("journey", Box::new(window_journey))],
+            (Self::Window, false) => vec![
                 ("packages", Box::new(app::install_ui)),
                 ("page", npm("build")),
                 ("clippy", run("cargo clippy -p flowbench-app --all-targets -- -D warnings")),
@@ -69,6 +94,19 @@ impl Part {
         }
     }
 }
+
+/// The product tests by the names of their test targets, because `-p` would choose other features; see [`Part::steps`].
+fn product_tests() -> Outcome {
+    let mut line: Vec<String> =
+        ["test", "--workspace", "--features", WHOLE_FEATURES].map(str::to_owned).into();
+    for name in dependencies::test_targets("flowbench-tests")? {
+        line.extend(["--test".to_owned(), name]);
+    }
+    Call::cargo(line).run()
+}
+
+/// The page goes into the program; see [`app::build`].
+const WHOLE_FEATURES: &str = "flowbench-app/custom-protocol";
 
 type Step = Box<dyn Fn() -> Outcome>;
 
@@ -107,8 +145,9 @@ pub fn run(args: &[String]) -> Outcome {
     setup::ensure(&needs)?;
     let mut lines = vec![line("set-up", started.elapsed(), "")];
     let mut failed = Vec::new();
+    let whole = parts == Part::ALL;
     for part in parts {
-        for (name, step) in part.steps() {
+        for (name, step) in part.steps(whole) {
             println!("\n== {} / {name}", part.name());
             let started = Instant::now();
             let outcome = step();

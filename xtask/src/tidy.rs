@@ -23,7 +23,7 @@ const LONG_FILE_LINES: usize = 800;
 pub fn run() -> Outcome {
     let sources = sources()?;
     let mut broken = Vec::new();
-    broken.extend(Call::words("cargo fmt --all --check").run().err());
+    broken.extend(Call::words("cargo fmt --all -- --check -l").run().err());
     for source in &sources {
         broken.extend(leftovers(source));
         broken.extend(machine_traces(source));
