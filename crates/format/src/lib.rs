@@ -10,6 +10,7 @@ pub mod flow_file;
 pub mod layout;
 pub mod prompty;
 pub mod read;
+pub mod schemas;
 pub mod workspace;
 pub mod yaml;
 

@@ -3,3 +3,4 @@
 mod corpus;
 mod edit_properties;
 mod edits;
+mod formats;
