@@ -170,6 +170,32 @@ async fn an_interrupted_pull_goes_on_in_the_next_process() {
 }
 
 #[tokio::test]
+async fn a_cancelled_pull_lets_the_next_one_in() {
+    let bytes = content(19, 400_000);
+    let served = bytes.clone();
+    // The first answer promises everything and stands still; only cancelling ends it.
+    let server = Server::start(move |asked| match asked.number {
+        0 => served_from(asked, &served).cut_after(100_000).then_stand_still(),
+        _ => served_from(asked, &served),
+    });
+    let state = tempfile::tempdir().unwrap();
+    let (record, options) = (record(&[("m.gguf", &bytes)], vec![hub()]), options(&server));
+    let came = tokio::sync::Notify::new();
+    let listener = |event| {
+        if matches!(event, PullEvent::Coming { done: 100_000, .. }) {
+            came.notify_one();
+        }
+    };
+    let (store, net) = (ModelStore::new(state.path()), net());
+    tokio::select! {
+        _ = pull(&store, &record, &net, &options, &listener) => panic!("the server stands still"),
+        () = came.notified() => {}
+    }
+    pulled(state.path(), &record, &options).await.0.unwrap();
+    assert_eq!(stored(state.path(), "m.gguf"), bytes);
+}
+
+#[tokio::test]
 async fn a_file_that_changed_in_between_is_brought_from_its_beginning() {
     let (old, new) = (content(5, 100_000), content(6, 100_000));
     let served = new.clone();

@@ -30,11 +30,19 @@ pub struct Reply {
     body: Vec<u8>,
     cut_after: Option<usize>,
     states_length: bool,
+    stands_still: bool,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), cut_after: None, states_length: true }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            cut_after: None,
+            states_length: true,
+            stands_still: false,
+        }
     }
 
     pub fn ok(body: Vec<u8>) -> Self {
@@ -65,6 +73,12 @@ impl Reply {
         self
     }
 
+    /// Keeps the connection open after its last byte, until the client is gone.
+    pub fn then_stand_still(mut self) -> Self {
+        self.stands_still = true;
+        self
+    }
+
     /// Ends by closing, as servers of old do.
     pub fn without_length(mut self) -> Self {
         self.states_length = false;
@@ -81,7 +95,11 @@ impl Reply {
         }
         write!(stream, "\r\n")?;
         let end = self.cut_after.map_or(self.body.len(), |cut| cut.min(self.body.len()));
-        stream.write_all(&self.body[..end])
+        stream.write_all(&self.body[..end])?;
+        if self.stands_still {
+            std::io::copy(stream, &mut std::io::sink())?;
+        }
+        Ok(())
     }
 }
 
