@@ -10,10 +10,13 @@ mod endpoint;
 mod failure;
 mod json;
 mod limits;
+mod place;
+mod prices;
 mod remote;
 mod set;
 mod stream;
 mod vectors;
 mod wire;
 
+pub use crate::prices::{PriceError, PriceTable};
 pub use crate::set::ProviderSet;

@@ -21,7 +21,8 @@ pub(crate) fn rate_limits(headers: Headers<'_>, now_ms: u64) -> RateLimits {
             .map(|count| count as u64)
             .min()
     };
-    let wait = |names: &[&str]| names.iter().filter_map(|name| parse_reset(find(headers, name)?, now_ms)).max();
+    let wait =
+        |names: &[&str]| names.iter().filter_map(|name| parse_reset(find(headers, name)?, now_ms)).max();
     let remaining_requests =
         count(&["x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining"]);
     let remaining_tokens = count(&[

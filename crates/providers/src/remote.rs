@@ -3,18 +3,27 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flowbench_core::chat::{ChatChunk, ChatReply, ChatRequest, ModelIdentity};
+use flowbench_core::chat::{ChatChunk, ChatReply, ChatRequest, ModelIdentity, ModelInput};
 use flowbench_core::ports::{ChatModel, ChunkSink, ModelError, ModelErrorKind};
 use flowbench_net::Response;
 
-use crate::endpoint::is_page;
+use crate::endpoint::{Endpoint, is_page};
 use crate::failure::with_raw;
 use crate::stream::Decoder;
-use crate::wire::{Remote, Step, StreamReader, passing};
+use crate::wire::{Step, StreamReader, Wire};
 
 /// How long to wait for the connection's end after the terminal marker. A server that ends properly gives the
 /// connection back for the next request; one that does not loses only the connection.
 const GOODBYE: Duration = Duration::from_millis(50);
+
+/// A model of a provider.
+pub(crate) struct Remote {
+    pub endpoint: Endpoint,
+    pub identity: ModelIdentity,
+    pub chat: Box<dyn Wire>,
+    /// Text completion, where it has a route of its own.
+    pub text: Option<Box<dyn Wire>>,
+}
 
 #[async_trait]
 impl ChatModel for Remote {
@@ -23,13 +32,17 @@ impl ChatModel for Remote {
     }
 
     async fn chat(&self, request: &ChatRequest, sink: Option<ChunkSink>) -> Result<ChatReply, ModelError> {
-        let written = self.wire.write(request, sink.is_some())?;
+        let wire = match (&request.input, &self.text) {
+            (ModelInput::Text(_), Some(text)) => &**text,
+            _ => &*self.chat,
+        };
+        let written = wire.write(request, sink.is_some())?;
         let model = &self.identity.model;
         let (response, limits) = self.endpoint.post(&written.path, &written.body, model).await?;
         let status = response.status;
         let outcome = match &sink {
-            Some(sink) if is_stream(&response) => self.stream(response, sink).await,
-            sink => self.whole(response, sink.as_ref()).await,
+            Some(sink) if is_stream(&response) => self.stream(wire, response, sink).await,
+            sink => self.whole(wire, response, sink.as_ref()).await,
         };
         match outcome {
             Ok(mut reply) => {
@@ -53,12 +66,17 @@ fn is_stream(response: &Response) -> bool {
 }
 
 impl Remote {
-    async fn whole(&self, response: Response, sink: Option<&ChunkSink>) -> Result<ChatReply, ModelError> {
+    async fn whole(
+        &self,
+        wire: &dyn Wire,
+        response: Response,
+        sink: Option<&ChunkSink>,
+    ) -> Result<ChatReply, ModelError> {
         let is_page = is_page(&response);
         let text = self.endpoint.read(response.body).await?;
         let model = &self.identity.model;
         let body = self.endpoint.parse(&text, is_page, model)?;
-        let mut reply = self.wire.read(&body).map_err(|lack| self.endpoint.bad_reply(lack, model, &text))?;
+        let mut reply = wire.read(&body).map_err(|lack| self.endpoint.bad_reply(lack, model, &text))?;
         reply.raw = text;
         let whole = reply.message.content_text();
         if let (Some(sink), false) = (sink, whole.is_empty()) {
@@ -67,12 +85,17 @@ impl Remote {
         Ok(reply)
     }
 
-    async fn stream(&self, response: Response, sink: &ChunkSink) -> Result<ChatReply, ModelError> {
+    async fn stream(
+        &self,
+        wire: &dyn Wire,
+        response: Response,
+        sink: &ChunkSink,
+    ) -> Result<ChatReply, ModelError> {
         let mut body = response.body;
-        let mut decoder = Decoder::new(self.wire.framing());
-        let mut reader = self.wire.reader();
+        let mut decoder = Decoder::new(wire.framing());
+        let mut reader = wire.reader();
         let mut raw = Vec::new();
-        let mut pass = passing(Some(sink));
+        let mut pass = |chunk| sink(chunk);
         loop {
             let piece = match body.next().await {
                 Ok(piece) => piece,

@@ -92,6 +92,113 @@ fn unpack(packed: &str) -> Option<Vec<f32>> {
     rest.is_empty().then(|| numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
 }
 
+/// Gemini's `batchEmbedContents`.
+pub(crate) struct GeminiEmbedder {
+    pub endpoint: Endpoint,
+    pub identity: ModelIdentity,
+    /// Path of the model.
+    pub path: String,
+}
+
+/// Most texts of one request to Gemini.
+const MOST_GEMINI_TEXTS: usize = 100;
+
+#[async_trait]
+impl Embedder for GeminiEmbedder {
+    fn identity(&self) -> ModelIdentity {
+        self.identity.clone()
+    }
+
+    async fn embed(
+        &self,
+        texts: &[String],
+        purpose: EmbeddingPurpose,
+        dimensions: Option<u32>,
+    ) -> Result<Embeddings, ModelError> {
+        let model = &self.identity.model;
+        let full_name = if model.contains('/') { model.clone() } else { format!("models/{model}") };
+        let task = match purpose {
+            EmbeddingPurpose::Document => "RETRIEVAL_DOCUMENT",
+            EmbeddingPurpose::Query => "RETRIEVAL_QUERY",
+        };
+        let mut all = Embeddings {
+            vectors: Vec::with_capacity(texts.len()),
+            usage: None,
+            limits: RateLimits::default(),
+        };
+        for batch in texts.chunks(MOST_GEMINI_TEXTS) {
+            let requests = batch.iter().map(|text| {
+                let content = json!({"parts": [{"text": text}]});
+                let mut request = json!({"model": full_name, "content": content, "taskType": task});
+                if let Some(dimensions) = dimensions {
+                    request["outputDimensionality"] = json!(dimensions);
+                }
+                request
+            });
+            let body = json!({"requests": requests.collect::<Value>()});
+            let path = format!("{}:batchEmbedContents", self.path);
+            let (value, answer) = self.endpoint.ask(&path, &body, model).await?;
+            let rows = items(&value, "embeddings").iter().map(|row| row.get("values").and_then(vector));
+            let mut vectors = all_of(rows, batch.len())
+                .map_err(|lack| self.endpoint.bad_reply(&lack, model, &answer.text))?;
+            if dimensions.is_some() {
+                // Shortened vectors are not of unit length there.
+                vectors.iter_mut().for_each(|vector| normalise(vector));
+            }
+            all.vectors.extend(vectors);
+            all.limits = answer.limits;
+        }
+        Ok(all)
+    }
+}
+
+/// Ollama's `/api/embed`.
+pub(crate) struct OllamaEmbedder {
+    pub endpoint: Endpoint,
+    pub identity: ModelIdentity,
+}
+
+#[async_trait]
+impl Embedder for OllamaEmbedder {
+    fn identity(&self) -> ModelIdentity {
+        self.identity.clone()
+    }
+
+    async fn embed(
+        &self,
+        texts: &[String],
+        _purpose: EmbeddingPurpose,
+        dimensions: Option<u32>,
+    ) -> Result<Embeddings, ModelError> {
+        let model = &self.identity.model;
+        let mut body = json!({"model": model, "input": texts});
+        if let Some(dimensions) = dimensions {
+            body["dimensions"] = json!(dimensions);
+        }
+        let (value, answer) = self.endpoint.ask("/api/embed", &body, model).await?;
+        let vectors = all_of(items(&value, "embeddings").iter().map(vector), texts.len())
+            .map_err(|lack| self.endpoint.bad_reply(&lack, model, &answer.text))?;
+        let usage = count(&value, "prompt_eval_count").map(|input| Usage { input, ..Usage::default() });
+        Ok(Embeddings { vectors, usage, limits: answer.limits })
+    }
+}
+
+fn all_of(rows: impl Iterator<Item = Option<Vec<f32>>>, expected: usize) -> Result<Vec<Vec<f32>>, String> {
+    let found: Option<Vec<Vec<f32>>> = rows.collect();
+    match found {
+        Some(found) if found.len() == expected => Ok(found),
+        Some(found) => Err(format!("has {} embeddings for {expected} texts", found.len())),
+        None => Err("has an embedding that is no list of numbers".to_owned()),
+    }
+}
+
+fn normalise(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|value| *value /= length);
+    }
+}
+
 /// `POST /rerank`, as Cohere, Jina, llama.cpp's server and vLLM have it.
 pub(crate) struct RerankRoute {
     pub endpoint: Endpoint,

@@ -1,13 +1,17 @@
 //! How each provider writes requests and answers. Pure: JSON in, JSON out; [`crate::remote`] does the talking.
 
+pub(crate) mod anthropic;
 pub(crate) mod completion;
+pub(crate) mod gemini;
+pub(crate) mod ollama;
 pub(crate) mod openai;
+mod parts;
+pub(crate) mod responses;
 
 use flowbench_core::chat::{ChatChunk, ChatReply, ChatRequest};
-use flowbench_core::ports::{ChunkSink, ModelError};
+use flowbench_core::ports::ModelError;
 use serde_json::Value;
 
-use crate::endpoint::Endpoint;
 use crate::stream::{Event, Framing};
 
 /// A request, written for one provider.
@@ -55,20 +59,4 @@ pub(crate) trait StreamReader: Send {
     }
     /// The answer as far as it came.
     fn reply(&mut self) -> ChatReply;
-}
-
-/// The parts that every model of a connection shares.
-pub(crate) struct Remote {
-    pub endpoint: Endpoint,
-    pub identity: flowbench_core::chat::ModelIdentity,
-    pub wire: Box<dyn Wire>,
-}
-
-/// Passes chunks into a sink, if there is one.
-pub(crate) fn passing(sink: Option<&ChunkSink>) -> impl FnMut(ChatChunk) + '_ {
-    move |chunk| {
-        if let Some(sink) = sink {
-            sink(chunk);
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Chat completions, as OpenAI, Azure OpenAI and everything compatible speak them.
 
 use flowbench_core::chat::{
-    ChatChunk, ChatParameters, ChatReply, ChatRequest, Content, ContentPart, FinishReason, Message,
-    ModelInput, ResponseFormat, Role, ToolCall, ToolChoice, ToolDefinition, Usage,
+    ChatChunk, ChatParameters, ChatReply, ChatRequest, Content, FinishReason, Message, ModelInput,
+    ResponseFormat, ToolCall, ToolChoice, ToolDefinition, Usage,
 };
 use flowbench_core::ports::{ModelError, ModelErrorKind};
 use serde_json::{Map, Value, json};
@@ -382,18 +382,4 @@ impl ChunkReader {
         };
         &mut self.calls[at].1
     }
-}
-
-/// Text parts and images of a content, for providers that write them differently.
-pub(crate) fn parts(content: Option<&Content>) -> Vec<ContentPart> {
-    match content {
-        None => Vec::new(),
-        Some(Content::Text(text)) => vec![ContentPart::Text { text: text.clone() }],
-        Some(Content::Parts(parts)) => parts.clone(),
-    }
-}
-
-/// True for messages that are instructions rather than talk.
-pub(crate) fn is_instruction(message: &Message) -> bool {
-    matches!(message.role, Role::System | Role::Developer)
 }

@@ -1,7 +1,12 @@
 //! Providers against a server on the loopback: what they send, what they read, how they fail.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+mod anthropic;
 mod failures;
+mod gemini;
+mod ollama;
 mod openai;
+mod responses;
 
 use std::sync::{Arc, Mutex};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowbench_core::chat::{
     ChatChunk, ChatReply, ChatRequest, Content, FinishReason, Message, ModelInput, ResponseFormat, Role,
-    ToolCall, ToolChoice, ToolDefinition, Usage,
+    ToolCall, ToolChoice, ToolDefinition,
 };
 use flowbench_core::ports::{EmbeddingPurpose, ModelError, ModelErrorKind};
 use flowbench_providers::builtin::{Builtin, STAND_INS};
@@ -302,6 +302,6 @@ fn finish_word(reply: &ChatReply) -> &'static str {
 }
 
 fn usage(reply: &ChatReply) -> Value {
-    let usage = reply.usage.unwrap_or(Usage::default());
+    let usage = reply.usage.unwrap_or_default();
     json!({"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.total()})
 }
