@@ -76,6 +76,7 @@ pub const RULES: &[(&str, &str)] = &[
         "An input with a default ignores the data column of its name unless it is mapped.",
     ),
     ("mapping-is-literal", "A mapping is no reference to data or a run, so every row gets its text."),
+    ("run-incomplete", "A run file names no flow, or neither data nor an earlier run."),
     ("cloud-only", "A key means something in the cloud service only and has no effect here."),
     ("history-damaged", "The local history could not be read in full."),
     // Prompty files.

@@ -604,16 +604,15 @@ impl Reader<'_> {
     fn sample(&mut self, prompty: &mut Prompty) {
         match &prompty.sample {
             None => {}
+            Some(Value::Object(_)) if !prompty.inputs.is_empty() => {}
             Some(Value::Object(sample)) => {
-                if prompty.inputs.is_empty() {
-                    prompty.inputs = sample
-                        .iter()
-                        .map(|(name, value)| {
-                            let kind = Some(type_of(value).as_str().to_owned());
-                            (name.clone(), InputDefinition { kind, ..InputDefinition::default() })
-                        })
-                        .collect();
-                }
+                prompty.inputs = sample
+                    .iter()
+                    .map(|(name, value)| {
+                        let kind = Some(type_of(value).as_str().to_owned());
+                        (name.clone(), InputDefinition { kind, ..InputDefinition::default() })
+                    })
+                    .collect();
             }
             // Still to be resolved.
             Some(Value::String(text)) if text.starts_with("${") || sample_path(text).is_some() => {}

@@ -171,3 +171,11 @@ fn an_env_file_is_a_custom_connection() {
     assert_eq!(read.findings.len(), 1);
     assert_eq!(read.findings[0].rule, "placeholder-value");
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_read(bytes in proptest::collection::vec(proptest::sample::select(b"-:\n aA={}[]\"'$\\#<>*\xff\0,".to_vec()), 0..200)) {
+        let _ = parse_connections(&bytes, Some("c.yaml"));
+        let _ = parse_connections(&bytes, Some(".env"));
+    }
+}

@@ -236,3 +236,11 @@ fn prompt_flows_own_files_are_read() {
     }
     assert_eq!(count, 11);
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_read(bytes in proptest::collection::vec(proptest::sample::select(b"-:\n aA={}[]\"'$\\#<>*\xff\0,".to_vec()), 0..200)) {
+        let read = parse_prompty(&bytes, None);
+        let _ = read.resolve(&no_env, &no_file);
+    }
+}
