@@ -1,5 +1,7 @@
 //! Pieces of documents: by headings, long sections cut at paragraphs.
 
+use std::collections::HashMap;
+
 use flowbench_core::ports::HitSource;
 
 /// A piece of a document.
@@ -7,10 +9,20 @@ use flowbench_core::ports::HitSource;
 pub struct Chunk {
     /// Stable: from the document's name, the content and how often the same content came before.
     pub id: String,
-    /// Its text, headings above it included.
+    /// Its text, without the headings above it (those are in `source`).
     pub text: String,
     /// Where it stands.
     pub source: HitSource,
+}
+
+impl Chunk {
+    /// What it is searched by: its text under its headings.
+    pub fn searched_text(&self) -> String {
+        match &self.source.heading {
+            Some(heading) => format!("{heading}\n{}", self.text),
+            None => self.text.clone(),
+        }
+    }
 }
 
 /// A section of a Markdown text: the headings above it and the range of its body in characters.
@@ -23,6 +35,7 @@ struct Section<'t> {
 /// Cuts a document at its headings, and sections of more than `max_words` words at paragraphs.
 pub fn by_headings(document: &str, text: &str, max_words: usize) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
     for section in sections(text) {
         for (piece, start) in paragraphs_up_to(section.body, section.start, max_words.max(1)) {
             let content = piece.trim();
@@ -32,15 +45,12 @@ pub fn by_headings(document: &str, text: &str, max_words: usize) -> Vec<Chunk> {
             let lead = piece.chars().take_while(|c| c.is_whitespace()).count();
             let start = start + lead;
             let heading = section.headings.join(" > ");
-            let full = match heading.is_empty() {
-                true => content.to_owned(),
-                false => format!("{heading}\n{content}"),
-            };
-            let repeats = chunks.iter().filter(|chunk| chunk.text == full).count();
+            let full = format!("{heading}\n{content}");
+            let repeats = *seen.entry(full.clone()).and_modify(|count| *count += 1).or_insert(0);
             let digest = blake3::hash(format!("{document}\0{full}\0{repeats}").as_bytes());
             chunks.push(Chunk {
                 id: digest.to_hex()[..16].to_owned(),
-                text: full,
+                text: content.to_owned(),
                 source: HitSource {
                     document: document.to_owned(),
                     page: None,
@@ -113,14 +123,14 @@ mod tests {
         let chunks = by_headings("doc.md", text, 100);
         let told: Vec<_> =
             chunks.iter().map(|chunk| (chunk.source.heading.as_deref(), chunk.text.as_str())).collect();
-        assert_eq!(told[0], (Some("Top"), "Top\nIntro å."));
+        assert_eq!(told[0], (Some("Top"), "Intro å."));
         assert_eq!(told[1].0, Some("Top > Part"));
         assert!(told[1].1.contains("# no heading"), "code is no heading: {:?}", told[1]);
-        assert_eq!(told[2], (Some("Other"), "Other\nLast."));
+        assert_eq!(told[2], (Some("Other"), "Last."));
         for chunk in &chunks {
             let characters: Vec<char> = text.chars().collect();
             let slice: String = characters[chunk.source.start..chunk.source.end].iter().collect();
-            assert!(chunk.text.ends_with(&slice), "{slice:?} is the end of {:?}", chunk.text);
+            assert_eq!(chunk.text, slice);
         }
     }
 

@@ -34,7 +34,7 @@ impl KeywordIndex {
         let mut postings: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
         let mut lengths = Vec::with_capacity(chunks.len());
         for (index, chunk) in chunks.iter().enumerate() {
-            let words = words(&chunk.text);
+            let words = words(&chunk.searched_text());
             lengths.push(words.len() as f64);
             let mut counts: HashMap<String, f64> = HashMap::new();
             for word in words {

@@ -9,8 +9,8 @@ use flowbench_core::check::{Binding, CheckedNode};
 use flowbench_core::event::{Cost, Failure, Reuse, RunEventKind, Status};
 use flowbench_core::plan::Step;
 use flowbench_core::reference::{PathStep, Reference, follow, write_reference};
-use flowbench_core::value::coerce;
-use flowbench_prompt::MarkedText;
+use flowbench_core::value::{ValueType, coerce};
+use flowbench_prompt::{MarkedText, normalize_image};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
@@ -124,6 +124,10 @@ pub fn complete_inputs(
     flow: &PreparedFlow,
     given: &Map<String, Value>,
 ) -> Result<Map<String, Value>, NodeFailure> {
+    let given = match &flow.sample {
+        Some(sample) if given.is_empty() => sample,
+        _ => given,
+    };
     let mut inputs = Map::new();
     for (name, input) in &flow.plan.flow.inputs {
         let value = match (given.get(name), &input.default) {
@@ -139,6 +143,7 @@ pub fn complete_inputs(
         };
         let value = match value {
             Value::Null => Value::Null,
+            value if input.kind == ValueType::Image => normalize_image(value),
             value => coerce(value, input.kind)
                 .map_err(|error| NodeFailure::new("input/type", format!("flow input `{name}`: {error}")))?,
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use flowbench_core::facts::FlowFacts;
 use flowbench_core::plan::Plan;
 use flowbench_prompt::{ImageReader, Template};
+use serde_json::{Map, Value};
 
 /// A flow that can be run.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct PreparedFlow {
     pub digest: String,
     /// Reads image files that values name.
     pub images: Arc<dyn ImageReader>,
+    /// Inputs to take when none are given.
+    pub sample: Option<Map<String, Value>>,
     /// True for a prompty: its one output is its result.
     pub has_single_output: bool,
     /// True for a flex flow without declared outputs: a map that its function gives is the outputs.

@@ -1,0 +1,454 @@
+//! Use case: run a flow on every line of its data, with a journal that survives being killed.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowbench_core::chat::Usage;
+use flowbench_core::event::{Cost, Failure, RunEvent, Status};
+use flowbench_core::finding::Finding;
+use flowbench_core::ids::RunId;
+use flowbench_core::plan::PlanOptions;
+use flowbench_core::ports::{Clock, IdSource};
+use flowbench_format::data::{BatchInputs, DataError, DataSource, FlowInput, Row};
+use flowbench_run::batch::{BatchEnd, BatchLine, BatchOptions, FinishedLine, run_batch};
+use flowbench_run::events::EventHub;
+use flowbench_run::line::{AggregationLists, LineContext, aggregation_references, run_aggregation};
+use flowbench_store::{
+    JournalEnd, JournalHeader, JournalReader, LineRecord, ResumePolicy, RunJournal, RunKind, RunRecord,
+    RunState,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::clock::{SystemClock, TimeIds};
+use crate::error::{ApiError, exit};
+use crate::history::{History, journal_error, variants};
+use crate::run::{Ready, Spent, make_ready, shared};
+use crate::settings::RunSettings;
+use crate::workspace::Workspace;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct BatchRequest {
+    /// Flow folder or file.
+    pub flow: PathBuf,
+    /// Data file or folder; taken from the run that is resumed where absent.
+    pub data: Option<PathBuf>,
+    /// Column mapping: input and value.
+    pub mapping: Vec<(String, String)>,
+    /// Earlier run whose inputs and outputs the mapping may use.
+    pub earlier_run: Option<String>,
+    /// Everything that runs and batches share.
+    pub settings: RunSettings,
+    /// Lines in flight.
+    pub parallel: usize,
+    /// Longest time for one line.
+    pub line_timeout: Duration,
+    /// Run to go on with.
+    pub resume: Option<String>,
+    /// When resuming, run failed lines again.
+    pub retries_failed: bool,
+    /// Only the first lines.
+    pub limit: Option<u64>,
+    /// Name of the run.
+    pub name: Option<String>,
+}
+
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Lines finished, earlier ones of a resumed run included.
+    pub finished: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Lines in all.
+    pub total: u64,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct BatchOutcome {
+    /// The run.
+    pub run_id: RunId,
+    /// Lines finished.
+    pub finished: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Lines in all.
+    pub total: u64,
+    /// Metrics of aggregation nodes.
+    pub metrics: Map<String, Value>,
+    /// Tokens, where told.
+    pub tokens: Option<Usage>,
+    /// Cost, where known.
+    pub cost: Option<Cost>,
+    /// Why it ended early, or why aggregation failed.
+    pub error: Option<ApiError>,
+    /// What is doubtful about data and mapping.
+    pub findings: Vec<Finding>,
+    /// Where the results are.
+    #[serde(skip)]
+    pub journal: PathBuf,
+    /// How long.
+    pub duration_ms: u64,
+}
+
+/// Reads progress.
+pub type ProgressReader<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+impl BatchOutcome {
+    /// Exit code of a command that ends with this, when so many failed lines are allowed.
+    pub fn exit(&self, max_failed: u64) -> u8 {
+        match &self.error {
+            Some(error) => error.exit,
+            None if self.failed > max_failed => exit::COULD_NOT,
+            None => exit::DONE,
+        }
+    }
+
+    /// Writes one JSON object a line, in the order of the data: `{line_number, status, outputs, error}`.
+    pub fn write_outputs(&self, writer: &mut dyn Write) -> Result<(), ApiError> {
+        JournalReader::open(&self.journal)
+            .and_then(|journal| journal.write_outputs_in_order(writer))
+            .map_err(journal_error)
+    }
+}
+
+/// Data of a batch as the format reads it.
+fn sources(
+    workspace: &Workspace,
+    data: Option<&Path>,
+    earlier: Option<&str>,
+) -> Result<Vec<DataSource>, ApiError> {
+    let mut sources: Vec<DataSource> =
+        data.map(|path| DataSource::from_path("data", path)).into_iter().collect();
+    if let Some(name) = earlier {
+        let history = History::open(workspace)?;
+        let run = history.find(name)?;
+        let path = history.state().journal(&run.id).map_err(crate::history::store_error)?;
+        // Opened once here, so that a run without a journal is refused with its own words.
+        JournalReader::open(&path).map_err(journal_error)?;
+        for (source, is_inputs) in [("run.inputs", true), ("run.outputs", false)] {
+            let open_path = path.clone();
+            sources.push(DataSource::from_numbered_rows(source, &path, move || {
+                earlier_rows(&open_path, is_inputs)
+            }));
+        }
+    }
+    Ok(sources)
+}
+
+fn earlier_rows(
+    path: &Path,
+    is_inputs: bool,
+) -> Result<impl Iterator<Item = Result<Row, DataError>> + Send + use<>, DataError> {
+    let broken = |path: &Path, error: &dyn std::fmt::Display| DataError::Read {
+        path: path.to_owned(),
+        source: std::io::Error::other(error.to_string()),
+    };
+    let reader = JournalReader::open(path).map_err(|error| broken(path, &error))?;
+    let records = reader.records().map_err(|error| broken(path, &error))?;
+    let path = path.to_owned();
+    Ok(records.filter_map(move |record| match record {
+        Ok(record) if record.status == Status::Completed => Some(Ok(Row {
+            line_number: record.line_number,
+            values: if is_inputs { record.inputs } else { record.outputs },
+        })),
+        Ok(_) => None,
+        Err(error) => Some(Err(broken(&path, &error))),
+    }))
+}
+
+fn data_error(error: &DataError) -> ApiError {
+    let told = ApiError::wrong_use("data", error.to_string());
+    match error.hint() {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}
+
+/// Runs a batch. An error is returned where nothing was run; what went wrong later is in the outcome.
+pub async fn batch(
+    workspace: &Workspace,
+    request: &BatchRequest,
+    progress: ProgressReader<'_>,
+) -> Result<BatchOutcome, ApiError> {
+    let settings = &request.settings;
+    let ready = make_ready(workspace, &request.flow, settings, &PlanOptions::default()).await?;
+    let flow = Arc::clone(&ready.prepared.flow);
+    let history = History::open(workspace)?;
+    let resumed = request.resume.as_deref().map(|name| history.find(name)).transpose()?;
+    let described = resumed.as_ref().map(|run| &run.inputs);
+    let data = match (&request.data, described.and_then(|inputs| inputs.get("data")).and_then(Value::as_str))
+    {
+        (Some(data), _) => Some(data.clone()),
+        (None, Some(data)) => Some(PathBuf::from(data)),
+        (None, None) => None,
+    };
+    let mapping: Map<String, Value> =
+        match (request.mapping.is_empty(), described.and_then(|inputs| inputs.get("mapping"))) {
+            (true, Some(Value::Object(mapping))) => mapping.clone(),
+            _ => request
+                .mapping
+                .iter()
+                .map(|(input, value)| (input.clone(), Value::String(value.clone())))
+                .collect(),
+        };
+    let earlier = match (
+        &request.earlier_run,
+        described.and_then(|inputs| inputs.get("run")).and_then(Value::as_str),
+    ) {
+        (Some(run), _) => Some(run.clone()),
+        (None, run) => run.map(str::to_owned),
+    };
+    let flow_inputs: Vec<FlowInput> = flow
+        .plan
+        .flow
+        .inputs
+        .iter()
+        .map(|(name, input)| FlowInput { name: name.clone(), has_default: input.default.is_some() })
+        .collect();
+    let rows =
+        BatchInputs::open(sources(workspace, data.as_deref(), earlier.as_deref())?, &mapping, &flow_inputs)
+            .map_err(|error| data_error(&error))?;
+    let total = request.limit.map_or(rows.count(), |limit| limit.min(rows.count()));
+    let run_id = match &resumed {
+        Some(run) => run.id.clone(),
+        None => RunId(request.name.clone().unwrap_or_else(|| TimeIds.new_id())),
+    };
+    let header = JournalHeader {
+        flow_path: ready.loaded.folder.to_string_lossy().into_owned(),
+        flow_digest: flow.digest.clone(),
+        data_path: data.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
+        data_digest: rows.digest().to_owned(),
+        mapping: mapping.clone(),
+        variants: variants(settings),
+        line_count: total,
+        started_ms: SystemClock.now_ms(),
+        ..JournalHeader::new(run_id.as_str(), &flow.plan.flow.name)
+    };
+    let path = history.state().journal(&run_id).map_err(crate::history::store_error)?;
+    let journal = match &resumed {
+        Some(_) => RunJournal::resume(&path, &header),
+        None => RunJournal::create(&path, &header),
+    }
+    .map_err(journal_error)?
+    .with_redactor(ready.wiring.secrets());
+    let mut record = RunRecord::started(
+        run_id.clone(),
+        RunKind::Batch,
+        &flow.plan.flow.name,
+        &ready.loaded.shown(),
+        resumed.as_ref().map_or(header.started_ms, |run| run.started_ms),
+    );
+    record.flow_digest.clone_from(&flow.digest);
+    record.inputs =
+        json!({"data": data, "mapping": mapping, "run": earlier}).as_object().cloned().unwrap_or_default();
+    record.variants = variants(settings);
+    record.lines_total = Some(total);
+    history.put(&record)?;
+    let within = tokio::time::Instant::now();
+    let work = Work { request, ready: &ready, journal: &journal, total, run_id: &run_id };
+    let ended = work.run_lines(&rows, progress).await?;
+    let aggregated = work.aggregate(&ended).await?;
+    let error = ended.error.clone().or(aggregated.error);
+    let status = if error.is_some() { Status::Failed } else { Status::Completed };
+    let end = JournalEnd {
+        status,
+        finished_ms: SystemClock.now_ms(),
+        metrics: aggregated.metrics.clone(),
+        nodes: Vec::new(),
+        error: error.clone(),
+    };
+    // A batch that was cut short has no end yet: it can be resumed.
+    let is_whole = ended.error.is_none();
+    journal.finish(is_whole.then_some(&end)).map_err(journal_error)?;
+    ready.wiring.finish_recording()?;
+    record.status = if error.is_some() { RunState::Failed } else { RunState::Completed };
+    record.finished_ms = Some(end.finished_ms);
+    record.error.clone_from(&error);
+    record.usage = ended.spent.tokens;
+    record.cost.clone_from(&ended.spent.cost);
+    record.lines_failed = Some(ended.progress.failed);
+    record.metrics.clone_from(&aggregated.metrics);
+    history.put(&record)?;
+    let told = error.as_ref().map(|failure| {
+        let error = ApiError::failed_run(failure);
+        match is_whole {
+            true => error,
+            false => error.hint(format!(
+                "`flowbench batch {} --resume {run_id}` goes on with it",
+                ready.loaded.shown()
+            )),
+        }
+    });
+    Ok(BatchOutcome {
+        run_id,
+        finished: ended.progress.finished,
+        failed: ended.progress.failed,
+        total,
+        metrics: aggregated.metrics,
+        tokens: ended.spent.tokens,
+        cost: ended.spent.cost,
+        error: told,
+        findings: rows.findings().to_vec(),
+        journal: path,
+        duration_ms: flowbench_run::line::millis(within),
+    })
+}
+
+/// A batch at work.
+struct Work<'a> {
+    request: &'a BatchRequest,
+    ready: &'a Ready,
+    journal: &'a RunJournal,
+    total: u64,
+    run_id: &'a RunId,
+}
+
+/// How the lines ended.
+struct LinesEnd {
+    progress: Progress,
+    spent: Spent,
+    error: Option<Failure>,
+}
+
+/// How aggregation ended.
+#[derive(Default)]
+struct AggregationEnd {
+    metrics: Map<String, Value>,
+    error: Option<Failure>,
+}
+
+impl Work<'_> {
+    fn policy(&self) -> ResumePolicy {
+        match self.request.retries_failed {
+            true => ResumePolicy::RedoFailed,
+            false => ResumePolicy::KeepFailed,
+        }
+    }
+
+    async fn run_lines(
+        &self,
+        rows: &BatchInputs,
+        progress: ProgressReader<'_>,
+    ) -> Result<LinesEnd, ApiError> {
+        let flow = Arc::clone(&self.ready.prepared.flow);
+        let hub = EventHub::new(self.run_id.clone(), Arc::new(SystemClock), Vec::new());
+        let settings = RunSettings { is_streaming: false, ..self.request.settings.clone() };
+        let shared = shared(self.ready, &settings, hub);
+        let mut at = Progress { total: self.total, ..Progress::default() };
+        let before = self.journal.before();
+        let policy = self.policy();
+        at.finished = before.finished_lines(policy).count() as u64;
+        at.failed = match self.request.retries_failed {
+            true => 0,
+            false => before.count(Status::Failed),
+        };
+        progress(at);
+        let mut broken_row = None;
+        let lines = rows
+            .rows()
+            .map_err(|error| data_error(&error))?
+            .map_while(|row| match row {
+                Ok(row) => Some(row),
+                Err(error) => {
+                    broken_row = Some(data_error(&error));
+                    None
+                }
+            })
+            .take(usize::try_from(self.total).unwrap_or(usize::MAX))
+            .filter(|row| !self.journal.is_finished(row.line_number, policy))
+            .map(|row| BatchLine { number: row.line_number, inputs: Ok(row.inputs) });
+        let options = BatchOptions {
+            parallel: self.request.parallel,
+            line_timeout: self.request.line_timeout,
+            ..BatchOptions::default()
+        };
+        let mut spent = Spent::default();
+        let end = run_batch(&shared, &flow, lines, options, |line: FinishedLine| {
+            let record = LineRecord {
+                inputs: line.inputs,
+                outputs: line.outputs,
+                error: line.error,
+                aggregation: line.aggregation,
+                started_ms: SystemClock.now_ms().saturating_sub(line.duration_ms),
+                duration_ms: line.duration_ms,
+                usage: line.usage,
+                cost: line.cost,
+                ..LineRecord::new(line.number, line.status)
+            };
+            // Written before it is counted: what the user saw as finished is finished after any crash.
+            self.journal.append(&record).map_err(|error| error.to_string())?;
+            spent.add(record.usage.as_ref(), record.cost.as_ref());
+            at.finished += 1;
+            at.failed += u64::from(line.status == Status::Failed);
+            progress(at);
+            Ok(())
+        })
+        .await;
+        let error = match end {
+            BatchEnd::Complete | BatchEnd::TooManyFailed => None,
+            BatchEnd::BudgetSpent(failure) => Some(failure),
+            BatchEnd::Refused(message) => Some(Failure {
+                code: "journal".to_owned(),
+                message,
+                hints: Vec::new(),
+                node: None,
+                details: None,
+            }),
+        };
+        match broken_row {
+            Some(error) => Err(error),
+            None => Ok(LinesEnd { progress: at, spent, error }),
+        }
+    }
+
+    async fn aggregate(&self, ended: &LinesEnd) -> Result<AggregationEnd, ApiError> {
+        let flow = &self.ready.prepared.flow;
+        if ended.error.is_some() || flow.plan.aggregation_order.is_empty() {
+            return Ok(AggregationEnd::default());
+        }
+        let mut lists = AggregationLists::default();
+        for (reference, _) in aggregation_references(flow) {
+            lists.by_reference.insert(reference, Vec::new());
+        }
+        // From the journal, so that lines of before and after a resumption are treated alike, in line order.
+        self.journal.sync().map_err(journal_error)?;
+        for record in self.journal.reader(None).records().map_err(journal_error)? {
+            let record = record.map_err(journal_error)?;
+            if record.status != Status::Completed {
+                continue;
+            }
+            for (reference, list) in &mut lists.by_reference {
+                list.push(record.aggregation.get(reference).cloned().unwrap_or(Value::Null));
+            }
+        }
+        let hub =
+            EventHub::new(self.run_id.clone(), Arc::new(SystemClock), vec![Arc::new(|_: &RunEvent| {})]);
+        let shared = shared(self.ready, &self.request.settings, hub);
+        let context = LineContext::new(shared, Arc::clone(flow), None);
+        let (_, metrics, error) = run_aggregation(&context, &lists).await;
+        Ok(AggregationEnd { metrics: metrics.into_iter().collect(), error })
+    }
+}
+
+/// Combinations of variants, in the order written: `NODE=ID,ID` for each node.
+pub fn matrix(written: &[(String, String)]) -> Vec<Vec<(String, String)>> {
+    let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
+    for (node, ids) in written {
+        combinations = combinations
+            .into_iter()
+            .flat_map(|before| {
+                ids.split(',').map(str::trim).filter(|id| !id.is_empty()).map(move |id| {
+                    let mut next = before.clone();
+                    next.push((node.clone(), id.to_owned()));
+                    next
+                })
+            })
+            .collect();
+    }
+    combinations
+}

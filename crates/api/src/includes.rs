@@ -1,0 +1,205 @@
+//! A flow's folder with its `additional_includes` merged in: first as a map of names, and as a real folder only
+//! when Python must import from it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use flowbench_core::finding::Finding;
+use flowbench_core::flow::Places;
+
+use crate::error::ApiError;
+use crate::load::normalise;
+use crate::workspace::Workspace;
+
+/// Most files that includes may bring; more is a mistake such as including a home folder.
+const MAX_INCLUDED: usize = 10_000;
+/// Folders that hold state, caches or version control and are never merged.
+const LEFT_OUT: [&str; 5] = [".flowbench", ".promptflow", ".git", "__pycache__", ".runs"];
+
+/// Where a flow's sources are.
+#[derive(Clone, Debug)]
+pub struct SourceFolder {
+    folder: PathBuf,
+    /// Canonical folder that sources must not leave.
+    boundary: PathBuf,
+    /// Merged name to real file, for what includes bring.
+    included: BTreeMap<String, PathBuf>,
+}
+
+impl SourceFolder {
+    /// Looks at the includes; what is wrong with them are findings.
+    pub fn new(
+        workspace: &Workspace,
+        folder: &Path,
+        includes: &[String],
+        places: &Places,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Self, ApiError> {
+        let boundary = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
+        let mut merged = Self { folder: folder.to_owned(), boundary, included: BTreeMap::new() };
+        for (index, include) in includes.iter().enumerate() {
+            let place = places.of(&format!("/additional_includes/{index}"));
+            match merged.include(include) {
+                Ok(overwritten) => findings.extend(overwritten.into_iter().map(|name| {
+                    Finding::warning(
+                        "include-overwrites",
+                        format!("include `{include}` takes the place of `{name}`"),
+                    )
+                    .at(place.clone())
+                    .suggest("rename one of the two files")
+                })),
+                Err(reason) => findings.push(
+                    Finding::error("missing-include", format!("include `{include}` {reason}"))
+                        .at(place)
+                        .suggest("correct the path; it is relative to the flow's folder"),
+                ),
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Adds one include under its base name; gives the names that were there before.
+    fn include(&mut self, include: &str) -> Result<Vec<String>, String> {
+        let path = self.folder.join(include.trim());
+        let (path, is_zip) = match path.exists() {
+            true => (path, false),
+            // `x.zip` where only folder `x` exists means "zip that folder".
+            false
+                if path.extension().is_some_and(|ending| ending == "zip")
+                    && path.with_extension("").is_dir() =>
+            {
+                (path.with_extension(""), true)
+            }
+            false => return Err("does not exist".to_owned()),
+        };
+        if is_zip {
+            return Err(
+                "asks to zip a folder, which this version does not do; include the folder itself".to_owned()
+            );
+        }
+        self.check_inside(&path)?;
+        let canonical = path.canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
+        let Some(name) = canonical.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+            return Err("has no name".to_owned());
+        };
+        let mut overwritten = Vec::new();
+        self.add(&name, &canonical, &mut overwritten)?;
+        Ok(overwritten)
+    }
+
+    fn add(&mut self, name: &str, path: &Path, overwritten: &mut Vec<String>) -> Result<(), String> {
+        if self.included.len() >= MAX_INCLUDED {
+            return Err(format!("brings more than {MAX_INCLUDED} files"));
+        }
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|error| format!("cannot be read: {error}"))?;
+            for entry in entries {
+                let entry = entry.map_err(|error| format!("cannot be read: {error}"))?;
+                let inner = entry.file_name().to_string_lossy().into_owned();
+                let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+                if LEFT_OUT.contains(&inner.as_str()) || is_link {
+                    continue;
+                }
+                self.add(&format!("{name}/{inner}"), &entry.path(), overwritten)?;
+            }
+            return Ok(());
+        }
+        if self.folder.join(name).exists() || self.included.contains_key(name) {
+            overwritten.push(name.to_owned());
+        }
+        self.included.insert(name.to_owned(), path.to_owned());
+        Ok(())
+    }
+
+    fn check_inside(&self, path: &Path) -> Result<(), String> {
+        let canonical = path.canonicalize().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        })?;
+        match canonical.starts_with(&self.boundary) {
+            true => Ok(()),
+            false => Err("is outside the workspace".to_owned()),
+        }
+    }
+
+    /// The real file of a path that a node names; else why there is none.
+    pub fn find(&self, path: &str) -> Result<PathBuf, String> {
+        if path.is_empty() {
+            return Err("has no name".to_owned());
+        }
+        let plain = normalise(Path::new(path));
+        if let Some(real) = self.included.get(plain.to_string_lossy().replace('\\', "/").as_str()) {
+            return Ok(real.clone());
+        }
+        let real = self.folder.join(&plain);
+        self.check_inside(&real)?;
+        Ok(real)
+    }
+
+    /// Folder in which Python runs: the flow's own, or a merged copy where there are includes.
+    pub fn run_folder(&self, workspace: &Workspace, runs_python: bool) -> Result<PathBuf, ApiError> {
+        let own = self.folder.canonicalize().map_err(|error| ApiError::file("open", &self.folder, &error))?;
+        if self.included.is_empty() || !runs_python {
+            return Ok(own);
+        }
+        let mut files = Vec::new();
+        collect(&own, &own, &mut files)?;
+        let mut by_name: BTreeMap<String, PathBuf> = files.into_iter().collect();
+        by_name.extend(self.included.clone());
+        let mut hasher = blake3::Hasher::new();
+        for (name, path) in &by_name {
+            let content = std::fs::read(path).map_err(|error| ApiError::file("read", path, &error))?;
+            hasher.update(name.as_bytes());
+            hasher.update(&[0]);
+            hasher.update(blake3::hash(&content).as_bytes());
+        }
+        let merged = workspace.state()?.join("merged").join(&hasher.finalize().to_hex()[..24]);
+        if merged.is_dir() {
+            return Ok(merged);
+        }
+        // Built beside and renamed, so that nobody runs in a half-copied folder.
+        let building = merged.with_extension(format!("{}.tmp", std::process::id()));
+        for (name, path) in &by_name {
+            let target = building.join(name);
+            if let Some(folder) = target.parent() {
+                std::fs::create_dir_all(folder).map_err(|error| ApiError::file("create", folder, &error))?;
+            }
+            std::fs::copy(path, &target).map_err(|error| ApiError::file("copy", path, &error))?;
+        }
+        match std::fs::rename(&building, &merged) {
+            Ok(()) => {}
+            // Another process built the same folder meanwhile.
+            Err(_) if merged.is_dir() => {
+                let _ = std::fs::remove_dir_all(&building);
+            }
+            Err(error) => return Err(ApiError::file("write", &merged, &error)),
+        }
+        Ok(merged)
+    }
+}
+
+fn collect(folder: &Path, base: &Path, files: &mut Vec<(String, PathBuf)>) -> Result<(), ApiError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| ApiError::file("read", folder, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| ApiError::file("read", folder, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().map_err(|error| ApiError::file("read", &entry.path(), &error))?;
+        if LEFT_OUT.contains(&name.as_str()) || kind.is_symlink() {
+            continue;
+        }
+        if kind.is_dir() {
+            collect(&entry.path(), base, files)?;
+        } else {
+            let path = entry.path();
+            let relative = path.strip_prefix(base).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            files.push((relative, path));
+        }
+        if files.len() > MAX_INCLUDED {
+            return Err(ApiError::wrong_use(
+                "flow/too_large",
+                format!("`{}` holds more than {MAX_INCLUDED} files", base.display()),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Prompt flows: check, run, batch and look at them. Data goes to stdout, everything else to stderr.
+#[derive(Parser, Debug)]
+#[command(name = "flowbench", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done · 1 could not · 2 wrong use or invalid file · 3 gate failed · \
+4 not enough evidence · 5 integrity broken · 6 budget spent · 130 interrupted")]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice says most
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Workspace folder; else the nearest folder above with `flowbench.yaml`
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub workspace: Option<PathBuf>,
+    /// Connections file, looked in before the workspace's and your own; its hosts count as approved
+    #[arg(long, global = true, value_name = "FILE")]
+    pub connections: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Find what is wrong with flows; runs nothing
+    Check(Check),
+    /// Run a flow once
+    Run(Run),
+    /// Run a flow on every line of a data file
+    Batch(Batch),
+    /// Look at earlier runs
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Bring flows from elsewhere
+    #[command(subcommand)]
+    Import(Import),
+    /// Make a new flow from a sample
+    #[command(subcommand)]
+    New(New),
+    /// Models on this machine
+    #[command(subcommand)]
+    Models(Models),
+    /// Endpoints and the secrets they need
+    #[command(subcommand)]
+    Connections(Connections),
+    /// Approve the code and hosts of a folder
+    Trust(Trust),
+    /// Look at this machine and this workspace
+    Doctor,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    Man {
+        /// Where to
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Check {
+    /// A flow folder or file, or a folder with flows; the workspace when absent
+    pub path: Option<PathBuf>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t = FindingFormat::Text)]
+    pub output: FindingFormat,
+    /// Variant to check, as NODE=ID
+    #[arg(long, value_name = "NODE=ID")]
+    pub variant: Vec<String>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingFormat {
+    Text,
+    Json,
+    Sarif,
+}
+
+/// What a run and a batch have in common.
+#[derive(Args, Debug, Clone)]
+pub struct RunSettings {
+    /// Variant of a node, as NODE=ID; several nodes may be named
+    #[arg(long, value_name = "NODE=ID")]
+    pub variant: Vec<String>,
+    /// Allow this flow's Python and the hosts that its folder names, for this call
+    #[arg(long)]
+    pub trust: bool,
+    /// Keep every call to the outside in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub record: Option<PathBuf>,
+    /// Answer every call from this recording; nothing is asked of the outside
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// Do not reuse results of earlier runs
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Most money to spend, in the currency of the price table
+    #[arg(long, value_name = "AMOUNT")]
+    pub budget: Option<f64>,
+    /// Most tokens to spend
+    #[arg(long, value_name = "TOKENS")]
+    pub budget_tokens: Option<u64>,
+    /// Longest time, such as 90s or 5m
+    #[arg(long, value_name = "TIME")]
+    pub budget_time: Option<String>,
+    /// Requests in flight to one endpoint
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub endpoint_width: usize,
+    /// Make the virtual environment of `requirements.txt` first
+    #[arg(long)]
+    pub install: bool,
+    /// Connection or other llm setting of a node, as NODE.KEY=VALUE (keys: connection, model, deployment_name, any input)
+    #[arg(long = "set", value_name = "NODE.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Environment variable for the flow, as NAME=VALUE
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub environment: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Flow folder, or a flow.dag.yaml, .prompty or flow.flex.yaml file
+    pub flow: PathBuf,
+    /// Flow input, as NAME=VALUE; a value of the form @FILE is read from that file
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub input: Vec<String>,
+    /// All inputs as one JSON object, from a file (`-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: RunSettings,
+    /// Print the answer as it comes
+    #[arg(long)]
+    pub stream: bool,
+    /// Chat: read questions from stdin, keep the history
+    #[arg(long)]
+    pub interactive: bool,
+    /// Run this node and what follows; earlier results come from the last run
+    #[arg(long, value_name = "NODE")]
+    pub from: Option<String>,
+    /// Run only this node and what it needs
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Take a node's result from a file, as NODE=FILE (JSON, else text)
+    #[arg(long, value_name = "NODE=FILE")]
+    pub pin: Vec<String>,
+    /// Print the trace of nodes and calls to stderr
+    #[arg(long)]
+    pub trace: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Batch {
+    /// Flow folder or file
+    pub flow: PathBuf,
+    /// Data: jsonl, json, csv, tsv, parquet or a folder
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    pub data: Option<PathBuf>,
+    /// Where an input comes from, as INPUT=${data.COLUMN}, ${run.outputs.NAME} or a literal
+    #[arg(long, value_name = "INPUT=VALUE")]
+    pub map: Vec<String>,
+    /// Earlier run whose inputs and outputs the mapping may use
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub settings: RunSettings,
+    /// Combinations of variants: NODE=ID,ID for each node; every combination is a run of its own
+    #[arg(long, value_name = "NODE=ID,ID")]
+    pub matrix: Vec<String>,
+    /// Lines in flight
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub parallel: usize,
+    /// Longest time for one line
+    #[arg(long, value_name = "TIME", default_value = "600s")]
+    pub line_timeout: String,
+    /// Go on with an earlier run: finished lines are kept
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<String>,
+    /// When resuming, run failed lines again
+    #[arg(long, requires = "resume")]
+    pub retry_failed: bool,
+    /// Failed lines that still count as success
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_failed: u64,
+    /// Only the first lines
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Write outputs here instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Name of the run
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A prompt flow run file (`run.yaml`) with flow, data, mapping and variant
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Runs {
+    /// Latest runs first
+    List {
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// One run: inputs, outputs, tokens, cost, metrics
+    Show {
+        /// Run id, a unique beginning of one, or `last`
+        run: String,
+    },
+    /// What happened, node by node
+    Trace {
+        /// Run id, a unique beginning of one, or `last`
+        run: String,
+        /// Only this line of a batch
+        #[arg(long)]
+        line: Option<u64>,
+    },
+    /// Write a run in another layout
+    Export {
+        /// Run id, a unique beginning of one, or `last`
+        run: String,
+        /// Folder to write
+        #[arg(long)]
+        out: PathBuf,
+        /// Layout
+        #[arg(long, value_enum, default_value_t = ExportLayout::Promptflow)]
+        layout: ExportLayout,
+    },
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportLayout {
+    /// The run folder of prompt flow
+    Promptflow,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Import {
+    /// Report what of a prompt flow folder runs here, node by node; the source is not touched
+    Promptflow {
+        /// Flow folder
+        path: PathBuf,
+        /// Copy the flow here
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum New {
+    /// A flow
+    Flow {
+        /// Name of the new folder under `flows/`
+        name: String,
+        /// Sample to start from
+        #[arg(long, default_value = "chat")]
+        from: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Models {
+    /// The catalog, and what is on this machine
+    List,
+    /// One model
+    Show {
+        /// Catalog name
+        name: String,
+    },
+    /// Bring a model into the store
+    Pull {
+        /// Catalog name
+        name: String,
+    },
+    /// Put a local file or folder into the store
+    Add {
+        /// Name to give it
+        name: String,
+        /// File or folder
+        path: PathBuf,
+    },
+    /// Check the digests of a model, or of all
+    Verify {
+        /// Catalog name
+        name: Option<String>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Connections {
+    /// Known connections and where each is written
+    List,
+    /// Ask an endpoint whether it answers
+    Test {
+        /// Connection name
+        name: String,
+        /// Model to ask
+        #[arg(long)]
+        model: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Trust {
+    /// Flow folder or workspace
+    pub path: PathBuf,
+    /// Take the approval back
+    #[arg(long)]
+    pub revoke: bool,
+}
