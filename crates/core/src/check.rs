@@ -637,7 +637,8 @@ impl<'a> Checker<'a> {
         }
         let legal: &[&str] = match word {
             "llm" | "prompt" | "script" | "flow" => &["code"],
-            "python" => &["code", "package"],
+            // `flex` is what a flex flow's file becomes; nobody writes it in a dag.
+            "python" => &["code", "package", "flex"],
             "custom_llm" => &["package_with_prompt"],
             _ => &[],
         };
@@ -679,6 +680,13 @@ impl<'a> Checker<'a> {
             "python" if source_kind == Some("package") => {
                 NodeKind::Python { source: CodeSource::PythonPackage { tool: self.need_tool(node, tool) } }
             }
+            "python" if source_kind == Some("flex") => NodeKind::Python {
+                source: CodeSource::FlexEntry {
+                    entry: need_path(self),
+                    init: node.source.as_ref().map(|source| source.init.clone()).unwrap_or_default(),
+                    aggregate: false,
+                },
+            },
             "python" => NodeKind::Python { source: CodeSource::PythonFile { path: need_path(self) } },
             "custom_llm" => {
                 NodeKind::CustomLlm { template: need_path(self), tool: self.need_tool(node, tool) }

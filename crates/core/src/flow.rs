@@ -88,6 +88,9 @@ pub struct NodeSource {
     pub path: Option<String>,
     /// Package tool.
     pub tool: Option<String>,
+    /// Arguments of a flex flow's class.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub init: Map<String, Value>,
 }
 
 /// Condition of a node.
@@ -608,6 +611,7 @@ impl Reader {
                 kind: self.text(source, "type", &at).unwrap_or_default(),
                 path: self.text(source, "path", &at),
                 tool: self.text(source, "tool", &at),
+                init: self.map(source, "init", &at).cloned().unwrap_or_default(),
             });
         }
         for (key, value) in self.map(map, "inputs", pointer).into_iter().flatten() {

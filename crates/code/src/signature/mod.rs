@@ -215,7 +215,8 @@ pub fn read_facts(source: &[u8]) -> SourceFacts {
     }
 }
 
-fn parameter_facts(parameter: Parameter) -> ParameterFacts {
+/// A parameter as a check sees it.
+pub fn parameter_facts(parameter: Parameter) -> ParameterFacts {
     let (kind, is_connection) = match parameter.takes {
         ParameterType::Value(value) => (value.as_str().to_owned(), false),
         ParameterType::Connection { classes } => (classes.join(" | "), true),
