@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::facts::{FlowFacts, ParameterFacts, SourceFacts};
-use crate::finding::{Finding, Place, has_errors};
+use crate::finding::{Finding, Place, Severity, has_errors};
 use crate::flow::{
     Activate, Comparison, FlowDraft, ForEach, MessageFormat, NodeDraft, RetryPolicy, list_known, pointer_key,
 };
@@ -838,9 +838,15 @@ impl<'a> Checker<'a> {
                 } else {
                     format!("add input `{}`", parameter.name)
                 };
+                // A connection is a matter of the machine, as one that is named and not configured is.
+                let (rule, severity) = match parameter.is_connection {
+                    true => ("missing-connection", Severity::Warning),
+                    false => ("missing-parameter", Severity::Error),
+                };
                 self.findings.push(
-                    Finding::error(
-                        "missing-parameter",
+                    Finding::new(
+                        rule,
+                        severity,
                         format!("node `{}`, parameter `{}`: nothing is connected", node.name, parameter.name),
                     )
                     .at(at.clone())
@@ -896,7 +902,7 @@ impl<'a> Checker<'a> {
         let at = self.place(&format!("{}/connection", node.pointer));
         if let NodeKind::Llm { connection: None, .. } = checked.kind {
             self.findings.push(
-                Finding::error("missing-connection", format!("node `{}` names no connection", node.name))
+                Finding::warning("missing-connection", format!("node `{}` names no connection", node.name))
                     .at(at)
                     .on_node(&node.name)
                     .suggest("write `connection: NAME`, or `connection: builtin` for the stand-ins"),

@@ -15,7 +15,7 @@ pub fn run(global: &Global, arguments: &Import, printer: &Printer) -> Result<u8,
         printer.json(&json!(imported));
         return Ok(exit::DONE);
     }
-    printer.raw(&imported.text());
+    printer.line(imported.text().trim_end());
     match &imported.copied_to {
         Some(folder) => printer.note(&format!("copied to `{}`", folder.display())),
         None => printer.note("nothing was copied: the folder runs where it is, or name a place with `--out`"),
