@@ -73,7 +73,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("column-missing-in-rows", "Some rows lack a column that an input is mapped to."),
     (
         "default-beats-data",
-        "An input with a default ignores the data column of its name unless it is mapped.",
+        "An input with a default takes the data column of its name, where prompt flow takes the default.",
     ),
     ("mapping-is-literal", "A mapping is no reference to data or a run, so every row gets its text."),
     ("run-incomplete", "A run file names no flow, or neither data nor an earlier run."),
