@@ -1,106 +1,100 @@
-//! The commands that the page may call, and the shape of their answers.
+//! The commands that the page may call: a thin shape over the use cases of `api`.
 //!
 //! Mirrored by hand in `ui/platform/platform.ts` until one declaration generates both.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use flowbench_api::check::{check, find_flows};
+use flowbench_api::error::ApiError;
+use flowbench_api::workspace::{OpenOptions, Workspace};
+use flowbench_core::finding::Finding;
 use serde::Serialize;
 use tauri::State;
-use thiserror::Error;
 
 /// The folder that this window shows.
 #[derive(Debug)]
-pub struct Workspace {
-    root: PathBuf,
+pub struct OpenFolder {
+    path: PathBuf,
 }
 
-/// One flow of the workspace.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// One flow of the workspace and what its check found.
+#[derive(Debug, Serialize)]
 pub struct FlowEntry {
-    /// Folder name.
     name: String,
-    /// Path from the workspace root, with `/`.
     path: String,
+    findings: Vec<Finding>,
 }
 
-/// Every flow of the workspace, by name.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// Every flow of the workspace, by path.
+#[derive(Debug, Serialize)]
 pub struct FlowList {
-    /// The folder, as the user would name it.
     workspace: String,
-    /// Its flows.
+    /// About the workspace's own files.
+    findings: Vec<Finding>,
     flows: Vec<FlowEntry>,
 }
 
-/// Why a command has no answer, in the shape that every front gives: the page shows code, message and hint.
-#[derive(Debug, Error, Serialize)]
-#[error("{message}")]
-pub struct CommandError {
-    code: &'static str,
-    message: String,
-    hints: Vec<String>,
-}
-
-impl Workspace {
-    /// A window on `root`, which need not exist: then every command says so.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root: root.canonicalize().unwrap_or(root) }
+impl OpenFolder {
+    /// A window on `path`, which need not exist: then every command says so.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path: path.canonicalize().unwrap_or(path) }
     }
 }
 
-/// The flows of the open workspace.
+/// The flows of the open folder. Runs nothing of them.
 #[tauri::command]
-pub async fn list_flows(workspace: State<'_, Workspace>) -> Result<FlowList, CommandError> {
-    flows_of(&workspace.root)
+pub async fn list_flows(folder: State<'_, OpenFolder>) -> Result<FlowList, ApiError> {
+    let path = folder.path.clone();
+    let listed = tauri::async_runtime::spawn_blocking(move || flows_of(&path)).await;
+    listed.unwrap_or_else(|error| Err(ApiError::could_not("internal", error.to_string())))
 }
 
-fn flows_of(root: &Path) -> Result<FlowList, CommandError> {
-    let unreadable = |error: std::io::Error| CommandError {
-        code: "unreadable_workspace",
-        message: format!("`{}` cannot be read: {error}", root.display()),
-        hints: vec!["open a folder that exists and that you may read".to_owned()],
-    };
-    fs::read_dir(root).map_err(unreadable)?;
-    let folder = root.join("flows");
+fn flows_of(folder: &Path) -> Result<FlowList, ApiError> {
+    let options = OpenOptions { start: folder.to_owned(), root: Some(folder.to_owned()), connections: None };
+    let workspace = Workspace::open(&options)?;
     let mut flows = Vec::new();
-    if folder.is_dir() {
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            if entry.path().join("flow.dag.yaml").is_file() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                flows.push(FlowEntry { path: format!("flows/{name}"), name });
-            }
-        }
+    for flow in find_flows(workspace.root())? {
+        flows.extend(check(&workspace, &flow, &[])?.flows.into_iter().map(|checked| {
+            let name = checked.flow.rsplit('/').next().unwrap_or(&checked.flow).to_owned();
+            FlowEntry { name, path: checked.flow, findings: checked.findings }
+        }));
     }
-    flows.sort_by(|a, b| a.name.cmp(&b.name));
-    let workspace = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
-    Ok(FlowList { workspace, flows })
+    let root = workspace.root();
+    let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
+    Ok(FlowList { workspace: name, findings: workspace.findings().to_vec(), flows })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FLOW: &str = "inputs:\n  question: {type: string}\noutputs:\n  answer: {type: string, reference: \"${NODE.output}\"}\nnodes:\n- {name: reply, type: prompt, source: {type: code, path: reply.jinja2}, inputs: {}}\n";
+
     #[test]
-    fn flows_are_listed_by_name_and_other_folders_are_not() {
+    fn each_flow_is_listed_with_its_findings() {
         let root = tempfile::tempdir().unwrap();
-        for (folder, file) in [("b", "flow.dag.yaml"), ("a", "flow.dag.yaml"), ("notes", "readme.md")] {
-            let folder = root.path().join("flows").join(folder);
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join(file), "").unwrap();
+        for (name, node) in [("sound", "reply"), ("broken", "nobody")] {
+            let folder = root.path().join("flows").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("flow.dag.yaml"), FLOW.replace("NODE", node)).unwrap();
+            std::fs::write(folder.join("reply.jinja2"), "hello\n").unwrap();
         }
         let list = flows_of(root.path()).unwrap();
-        let names: Vec<_> = list.flows.iter().map(|flow| (flow.name.as_str(), flow.path.as_str())).collect();
-        assert_eq!(names, [("a", "flows/a"), ("b", "flows/b")]);
+        let told: Vec<_> = list
+            .flows
+            .iter()
+            .map(|flow| {
+                (flow.name.as_str(), flow.path.as_str(), flowbench_core::finding::has_errors(&flow.findings))
+            })
+            .collect();
+        assert_eq!(told, [("broken", "flows/broken", true), ("sound", "flows/sound", false)]);
     }
 
     #[test]
-    fn a_workspace_without_flows_is_empty_and_a_missing_one_is_an_error() {
+    fn a_folder_without_flows_is_empty_and_a_missing_one_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(flows_of(root.path()).unwrap().flows, []);
+        assert!(flows_of(root.path()).unwrap().flows.is_empty());
         let error = serde_json::to_value(flows_of(&root.path().join("gone")).unwrap_err()).unwrap();
-        assert_eq!(error["code"], "unreadable_workspace");
-        assert_eq!(error["hints"][0], "open a folder that exists and that you may read");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains("gone")), "{error}");
     }
 }

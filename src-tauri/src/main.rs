@@ -10,12 +10,12 @@ mod commands;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use commands::Workspace;
+use commands::OpenFolder;
 
 fn main() -> ExitCode {
     let root = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
     let opened = tauri::Builder::default()
-        .manage(Workspace::new(root))
+        .manage(OpenFolder::new(root))
         .invoke_handler(tauri::generate_handler![commands::list_flows])
         .run(context());
     match opened {

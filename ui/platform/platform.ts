@@ -16,7 +16,8 @@ export type Finding = {
 /** One flow of the workspace. `findings` is absent where the flow was not checked; empty means in order. */
 export type FlowEntry = { name: string; path: string; findings?: Finding[] };
 
-export type FlowList = { workspace: string; flows: FlowEntry[] };
+/** The open folder: what is wrong with its own files, and its flows. */
+export type FlowList = { workspace: string; findings: Finding[]; flows: FlowEntry[] };
 
 /** An error as every host gives it. */
 export type CommandError = { code: string; message: string; hints: string[] };

@@ -28,11 +28,11 @@ let workspace;
 /** @type {Window} */
 let window;
 
-/** @param {string} name */
-async function addFlow(name) {
+/** @param {string} name @param {string} [text] */
+async function addFlow(name, text = FLOW) {
   const folder = join(workspace, "flows", name);
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "flow.dag.yaml"), FLOW);
+  await writeFile(join(folder, "flow.dag.yaml"), text);
   await writeFile(join(folder, "reply.jinja2"), "{{question}}\n");
 }
 
@@ -40,7 +40,7 @@ before(async () => {
   workspace = await mkdtemp(join(tmpdir(), "flowbench-window-"));
   await writeFile(join(workspace, "flowbench.yaml"), "name: window\n");
   await addFlow("greet");
-  await addFlow("triage");
+  await addFlow("triage", FLOW.replace("${reply.output}", "${answer.output}"));
   await mkdir(pictures, { recursive: true });
   window = await Window.open(application, [workspace], join(pictures, "window.log"));
 });
@@ -50,11 +50,16 @@ after(async () => {
   await rm(workspace, { recursive: true });
 });
 
-test("the window opens on the workspace and lists its flows", async () => {
+test("the window opens on the workspace and lists its flows with their findings", async () => {
   assert.equal(await window.textOf(await window.find("//h1")), "Flows");
-  for (const name of ["greet", "triage"]) {
-    await window.find(`//h2[normalize-space()='${name}']`);
+  for (const [name, badge] of [
+    ["greet", "in order"],
+    ["triage", "1 error"],
+  ]) {
+    await window.find(`//li[.//h2[normalize-space()='${name}']]//span[normalize-space()='${badge}']`);
   }
+  const finding = await window.textOf(await window.find("//ul[@aria-label='Findings in triage']/li"));
+  assert.match(finding, /answer/, "it names what is missing");
   await writeFile(join(pictures, "flows.png"), await window.screenshot());
 });
 

@@ -1,4 +1,5 @@
-import { placeOf, summarise } from "@/features/flows/summary";
+import { FindingList } from "@/features/flows/FindingList";
+import { summarise } from "@/features/flows/summary";
 import type { FlowEntry } from "@/platform/platform";
 
 export type FlowCardProps = { flow: FlowEntry };
@@ -13,17 +14,7 @@ export function FlowCard({ flow }: FlowCardProps) {
         <span className={`badge ${summary.tone}`}>{summary.text}</span>
       </div>
       <p className="quiet">{flow.path}</p>
-      {flow.findings !== undefined && flow.findings.length > 0 && (
-        <ul className="findings" aria-label={`Findings in ${flow.name}`}>
-          {flow.findings.map((finding) => (
-            <li key={`${finding.rule} ${placeOf(finding)} ${finding.message}`}>
-              <strong>{finding.severity}</strong> {finding.message}
-              {placeOf(finding) !== "" && <span className="quiet"> ({placeOf(finding)})</span>}
-              {finding.suggestion !== undefined && <p className="quiet">{finding.suggestion}</p>}
-            </li>
-          ))}
-        </ul>
-      )}
+      {flow.findings !== undefined && <FindingList of={flow.name} findings={flow.findings} />}
     </li>
   );
 }

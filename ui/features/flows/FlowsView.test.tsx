@@ -11,7 +11,7 @@ function host(...answers: Promise<FlowList>[]): Platform {
 }
 
 function workspace(flows: FlowList["flows"]): Promise<FlowList> {
-  return Promise.resolve({ workspace: "handbook", flows });
+  return Promise.resolve({ workspace: "handbook", findings: [], flows });
 }
 
 test("while the workspace is read, the view says so", () => {

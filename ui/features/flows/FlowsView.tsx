@@ -1,6 +1,7 @@
 import { FlowCard } from "@/features/flows/FlowCard";
+import { FindingList } from "@/features/flows/FindingList";
 import { type FlowsState, useFlows } from "@/features/flows/useFlows";
-import type { Platform } from "@/platform/platform";
+import type { FlowEntry, Platform } from "@/platform/platform";
 
 export type FlowsViewProps = { platform: Platform };
 
@@ -42,20 +43,29 @@ function Content({ state }: { state: FlowsState }) {
         </div>
       );
     case "ready":
-      if (state.list.flows.length === 0) {
-        return (
-          <p>
-            This folder has no flows yet. A flow is a folder below <code>flows/</code> with a{" "}
-            <code>flow.dag.yaml</code> in it.
-          </p>
-        );
-      }
       return (
-        <ul className="cards">
-          {state.list.flows.map((flow) => (
-            <FlowCard key={flow.path} flow={flow} />
-          ))}
-        </ul>
+        <>
+          <FindingList of="the workspace" findings={state.list.findings} />
+          <Flows flows={state.list.flows} />
+        </>
       );
   }
+}
+
+function Flows({ flows }: { flows: FlowEntry[] }) {
+  if (flows.length === 0) {
+    return (
+      <p>
+        This folder has no flows yet. A flow is a folder below <code>flows/</code> with a{" "}
+        <code>flow.dag.yaml</code> in it.
+      </p>
+    );
+  }
+  return (
+    <ul className="cards">
+      {flows.map((flow) => (
+        <FlowCard key={flow.path} flow={flow} />
+      ))}
+    </ul>
+  );
 }
