@@ -233,8 +233,8 @@ impl ReasoningSplit {
         let mut chunks = Vec::new();
         if self.state == SplitState::Start {
             let begin = self.held.trim_start();
-            if begin.starts_with(THINK) {
-                self.held = begin[THINK.len()..].to_owned();
+            if let Some(rest) = begin.strip_prefix(THINK) {
+                self.held = rest.to_owned();
                 self.state = SplitState::Reasoning;
             } else if THINK.starts_with(begin) {
                 return chunks;
@@ -275,7 +275,7 @@ impl ReasoningSplit {
 
     fn finish(&mut self) -> Option<ChatChunk> {
         let text = std::mem::take(&mut self.held);
-        (!text.is_empty()).then(|| match self.state {
+        (!text.is_empty()).then_some(match self.state {
             SplitState::Reasoning => ChatChunk::Reasoning { text },
             _ => ChatChunk::Text { text },
         })

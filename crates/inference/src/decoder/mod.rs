@@ -59,6 +59,11 @@ impl Decoder {
         &self.config
     }
 
+    /// True if the processor does the work.
+    pub fn is_on_cpu(&self) -> bool {
+        self.device.is_cpu()
+    }
+
     /// An empty cache for one sequence.
     pub fn new_cache(&self) -> Cache {
         Cache::new(self.config.layer_count)

@@ -2,10 +2,12 @@
 //! channel for each request.
 //!
 //! [`LocalModel`] is the handle. It tokenises and renders on the caller's thread and sends ids; [`worker`] holds
-//! the decoder and serves several sequences in turn, a token each. [`sequence`] is one of them.
+//! the decoder and serves several sequences in turn, a token each. [`sequence`] is one of them; [`turn`] keeps
+//! several models out of each other's way on the processor.
 
 mod options;
 mod sequence;
+mod turn;
 mod worker;
 
 use std::fs::File;
@@ -13,7 +15,7 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::InferenceError;
 use crate::chat_template::{ChatTemplate, TemplateContext};
@@ -47,7 +49,7 @@ struct Inner {
 const WAITING_REQUESTS: usize = 1024;
 
 impl LocalModel {
-    /// Loads a GGUF file. Blocks until the model is ready.
+    /// Loads a GGUF file. Blocks until the model is ready, so async callers give it a thread of its own.
     pub fn load(path: &Path, options: ModelOptions) -> Result<Self, InferenceError> {
         let open_error = |source| InferenceError::Open { path: path.to_owned(), source };
         let mut source = File::open(path).map_err(open_error)?;
@@ -60,7 +62,7 @@ impl LocalModel {
         };
 
         let (commands, inbox) = sync_channel(WAITING_REQUESTS);
-        let (ready, loaded) = oneshot::channel();
+        let (ready, loaded) = sync_channel(1);
         let device = options.device;
         let context_length = options.context_length;
         let name = model_name(&file, path);
@@ -86,7 +88,7 @@ impl LocalModel {
                 }
             })
             .map_err(open_error)?;
-        let config = loaded.blocking_recv().map_err(|_| InferenceError::ThreadGone)??;
+        let config = loaded.recv().map_err(|_| InferenceError::ThreadGone)??;
         let info = ModelInfo {
             name,
             architecture: config.architecture.name(),

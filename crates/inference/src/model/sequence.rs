@@ -174,3 +174,43 @@ impl Sequence {
         Progress::Done
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::gguf::GgufFile;
+
+    #[test]
+    fn a_receiver_that_is_gone_ends_the_work_before_the_next_token() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/gguf/llama3-bpe.gguf");
+        let mut source = std::fs::File::open(path).unwrap();
+        let mut file = GgufFile::read(&mut source).unwrap();
+        let mut decoder = Decoder::load(&file, &mut source, None, &candle_core::Device::Cpu).unwrap();
+        let tokenizer = Tokenizer::load(&mut file).unwrap();
+        let (events, receiver) = mpsc::unbounded_channel();
+        let order = Order {
+            prompt: vec![1, 2, 3],
+            sampling: Sampling {
+                logit_bias: tokenizer.vocabulary().ends().map(|id| (id, -1e9)).collect(),
+                ..Sampling::greedy()
+            },
+            stop: Vec::new(),
+            max_tokens: 100,
+            constraint: None,
+            show_control: false,
+            events,
+        };
+        let mut sequence = Sequence::new(order, decoder.new_cache(), &tokenizer);
+        for expected in 1..=3 {
+            assert!(matches!(sequence.step(&mut decoder, &tokenizer), Progress::More));
+            assert_eq!(sequence.generated, expected);
+        }
+        drop(receiver);
+        assert!(matches!(sequence.step(&mut decoder, &tokenizer), Progress::Done));
+        assert_eq!(sequence.generated, 3, "no token was made for nobody");
+    }
+}

@@ -2,9 +2,10 @@
 //! keep a short one waiting; and keeps the caches of finished ones for prompts that begin the same.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender};
 
 use super::sequence::{Order, Progress, Sequence};
+use super::turn::Turn;
 use crate::InferenceError;
 use crate::decoder::{Cache, Decoder, PREFILL_CHUNK};
 use crate::tokenizer::Tokenizer;
@@ -40,11 +41,8 @@ pub(super) fn run(mut decoder: Decoder, tokenizer: &Tokenizer, inbox: &Receiver<
                 Err(_) => return,
             }
         }
-        loop {
-            match inbox.try_recv() {
-                Ok(command) => take(command, &mut decoder, &mut waiting),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(command) = inbox.try_recv() {
+            take(command, &mut decoder, &mut waiting);
         }
         while active.len() < SEQUENCES_AT_ONCE
             && let Some(order) = waiting.pop_front()
@@ -56,7 +54,10 @@ pub(super) fn run(mut decoder: Decoder, tokenizer: &Tokenizer, inbox: &Receiver<
         }
         let mut index = 0;
         while index < active.len() {
-            match active[index].step(&mut decoder, tokenizer) {
+            let turn = decoder.is_on_cpu().then(Turn::wait);
+            let progress = active[index].step(&mut decoder, tokenizer);
+            drop(turn);
+            match progress {
                 Progress::More => index += 1,
                 Progress::Done => {
                     keep(&mut kept, active.remove(index).into_kept());
@@ -71,7 +72,10 @@ fn take(command: Command, decoder: &mut Decoder, waiting: &mut VecDeque<Box<Orde
         Command::Generate(order) => waiting.push_back(order),
         Command::Logits { ids, reply } => {
             // Whoever asked may have gone; then nobody wants the answer.
-            let _ = reply.send(logits(decoder, &ids));
+            let turn = decoder.is_on_cpu().then(Turn::wait);
+            let scores = logits(decoder, &ids);
+            drop(turn);
+            let _ = reply.send(scores);
         }
     }
 }

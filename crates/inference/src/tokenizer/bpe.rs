@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::Vocabulary;
 use super::merge::merge;
 use super::pre::PreTokenizer;
-use super::{TokenType, Vocabulary};
 use crate::InferenceError;
 use crate::gguf::{GgufFile, Value};
 
@@ -45,7 +45,7 @@ impl Bpe {
             joined.push_str(left);
             joined.push_str(right);
             if let (Some(left), Some(right), Some(id)) =
-                (vocabulary.id_of(left), vocabulary.id_of(right), vocabulary.id_of(&joined))
+                (vocabulary.id_of(left), vocabulary.id_of(right), vocabulary.joined_id_of(&joined))
             {
                 merges.entry((left, right)).or_insert((rank as u32, id));
             }
@@ -60,8 +60,7 @@ impl Bpe {
             word.clear();
             word.extend(piece.bytes().map(|byte| BYTE_TO_CHAR[byte as usize]));
             if self.pre.ignores_merges()
-                && let Some(id) = vocabulary.id_of(&word)
-                && vocabulary.kind(id) == Some(TokenType::Normal)
+                && let Some(id) = vocabulary.joined_id_of(&word)
             {
                 ids.push(id);
                 continue;

@@ -1,5 +1,5 @@
 //! SentencePiece as the `llama` tokenizer kind means it: joins are driven by token scores, what is no token
-//! falls back to bytes.
+//! falls back to bytes. Unlike llama.cpp, joins never make a special token, so that no user can spell one.
 
 use std::cmp::Ordering;
 
@@ -37,10 +37,10 @@ pub(super) fn encode(text: &str, prefix: bool, vocabulary: &Vocabulary, ids: &mu
 
     let pieces = escaped.char_indices().map(|(start, c)| {
         let len = c.len_utf8();
-        (start, len, vocabulary.id_of(&escaped[start..start + len]))
+        (start, len, vocabulary.joined_id_of(&escaped[start..start + len]))
     });
     let symbols = merge(pieces, |left, right| {
-        let id = vocabulary.id_of(&escaped[left.start..right.start + right.len])?;
+        let id = vocabulary.joined_id_of(&escaped[left.start..right.start + right.len])?;
         Some((Worth(vocabulary.score(id)), id))
     });
     for symbol in symbols {

@@ -154,6 +154,14 @@ impl Vocabulary {
         self.ids.get(text).copied()
     }
 
+    /// The token of exactly this text, if it may come from joining pieces of text. Special tokens never do: they
+    /// are cut out before, where that is allowed at all.
+    pub(super) fn joined_id_of(&self, text: &str) -> Option<u32> {
+        self.id_of(text).filter(|&id| {
+            !matches!(self.kind(id), Some(TokenType::Control | TokenType::Unknown | TokenType::UserDefined))
+        })
+    }
+
     /// The token that begins a text, if the model has one.
     pub fn bos(&self) -> Option<u32> {
         self.bos
