@@ -157,6 +157,12 @@ fn tensors_that_share_bytes_cannot_fill_the_memory() {
 }
 
 #[test]
+fn a_header_that_does_not_end_is_given_up() {
+    let bytes = Bytes::header(3, 0, 1).text("k").u32(9).u32(0).u64(65 << 20).zeros(65 << 20);
+    check(bytes, "the header is longer than 67108864 bytes");
+}
+
+#[test]
 fn impossible_alignments_are_refused() {
     check(
         Bytes::header(3, 0, 1).text("general.alignment").u32(4).u32(0).zeros(8),

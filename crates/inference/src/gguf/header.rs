@@ -12,8 +12,9 @@ use super::{GgufError, Value};
 use crate::InferenceError;
 
 /// The longest header we read. The largest vocabularies (256 thousand tokens with scores and merges) need about
-/// 16 MB; 256 MB leaves room for many times that and still bounds the memory a hostile file can take.
-pub const MAX_HEADER_BYTES: u64 = 256 << 20;
+/// 16 MB. A byte of a header becomes at most eight in memory (an array of small numbers), so that a hostile file
+/// cannot take more than half a gigabyte, and must itself be that long to try.
+pub const MAX_HEADER_BYTES: u64 = 64 << 20;
 
 /// Entries of metadata, at most. Real files have about forty.
 const MAX_METADATA_ENTRIES: u64 = 65_536;

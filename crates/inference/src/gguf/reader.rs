@@ -125,12 +125,13 @@ impl<R: Read> HeaderReader<R> {
                 }
                 Value::Floats(numbers)
             }
-            0..=5 => {
+            0..=5 | 7 => {
                 let mut numbers = Vec::new();
                 for _ in 0..count {
                     numbers.push(match self.value(kind, place, depth + 1)? {
                         Value::Unsigned(number) => number as i64,
                         Value::Signed(number) => number,
+                        Value::Bool(flag) => i64::from(flag),
                         _ => 0,
                     });
                 }

@@ -18,7 +18,7 @@ pub enum Value {
     Text(String),
     /// An array of texts.
     Texts(Vec<String>),
-    /// An array of 32-bit or smaller integers.
+    /// An array of 32-bit or smaller integers, or of flags.
     Integers(Vec<i64>),
     /// An array of floating point numbers.
     Floats(Vec<f32>),
