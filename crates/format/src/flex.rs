@@ -57,10 +57,12 @@ pub struct FlexFile {
     pub outputs: Map<String, Value>,
     /// Declared arguments of a class.
     pub init: IndexMap<String, InputDefinition>,
-    /// Sample inputs.
+    /// Sample inputs; empty where they are a `${file:path}`, which stays in `sample`.
     pub sample_inputs: Map<String, Value>,
-    /// Sample arguments of the class.
+    /// Sample arguments of the class, likewise.
     pub sample_init: Map<String, Value>,
+    /// The samples as written.
+    pub sample: Value,
     /// Set before the run.
     pub environment_variables: Map<String, Value>,
     /// Files and folders merged in.
@@ -86,7 +88,7 @@ pub fn parse_flex(bytes: &[u8], file: Option<&str>) -> FlexFile {
             &empty
         }
     };
-    let sample = reader.map(map, "sample", "");
+    let sample = reader.map_or_file(map, "sample", "");
     let mut flow = FlexFile {
         entry: reader.entry(map),
         name: reader.text(map, "name"),
@@ -95,10 +97,11 @@ pub fn parse_flex(bytes: &[u8], file: Option<&str>) -> FlexFile {
         inputs: reader.definitions(map, "inputs"),
         outputs: reader.map(map, "outputs", ""),
         init: reader.definitions(map, "init"),
-        sample_inputs: reader.map(&sample, "inputs", "/sample"),
-        sample_init: reader.map(&sample, "init", "/sample"),
+        sample_inputs: reader.map_or_file(&sample, "inputs", "/sample"),
+        sample_init: reader.map_or_file(&sample, "init", "/sample"),
         environment_variables: reader.map(map, "environment_variables", ""),
         additional_includes: reader.texts(map, "additional_includes"),
+        sample: map.get("sample").cloned().unwrap_or(Value::Null),
         ..FlexFile::default()
     };
     for (key, value) in map.iter().filter(|(key, _)| !FLEX_KEYS.contains(&key.as_str())) {
@@ -149,6 +152,14 @@ impl Reader {
                 self.wrong(&format!("{pointer}/{key}"), &format!("`{key}`"), "a map", other);
                 Map::new()
             }
+        }
+    }
+
+    /// A map, or the text of a reference to a file, which is not followed here.
+    fn map_or_file(&mut self, map: &Map<String, Value>, key: &str, pointer: &str) -> Map<String, Value> {
+        match map.get(key) {
+            Some(Value::String(text)) if text.starts_with("${file:") && text.ends_with('}') => Map::new(),
+            _ => self.map(map, key, pointer),
         }
     }
 
@@ -248,6 +259,9 @@ mod tests {
         assert_eq!(flow.init["limit"].kind.as_deref(), Some("int"));
         assert_eq!(flow.sample_init["limit"], json!(3));
         assert_eq!(flow.additional_includes, ["../shared"]);
+        let flow = parse_flex(b"entry: a:b\nsample:\n  inputs: ${file:inputs.json}\n", None);
+        assert!(flow.findings.is_empty(), "{:?}", flow.findings);
+        assert_eq!(flow.sample["inputs"], json!("${file:inputs.json}"));
     }
 
     #[test]

@@ -13,7 +13,9 @@ mod text;
 pub(crate) mod tree;
 mod value;
 
-use flowbench_core::finding::Finding;
+use std::collections::HashMap;
+
+use flowbench_core::finding::{Finding, Place};
 use flowbench_core::flow::Places;
 use serde_json::Value;
 
@@ -29,6 +31,13 @@ pub const MAX_DEPTH: usize = 100;
 
 /// Most values in one file: about 100 MiB of tree at worst.
 pub const MAX_NODES: usize = 200_000;
+
+/// Most marks (brackets, commas, colons, quotes, anchors) in one file. The parser holds everything between two
+/// brackets as tokens before it hands out the first, some hundred bytes each, and each needs a mark.
+pub const MAX_MARKS: usize = 500_000;
+
+/// Most findings of one kind that are listed.
+const MAX_FINDINGS: usize = 100;
 
 /// Most bytes that aliases may stand for, all together. The loader of prompt flow shares aliased values; we
 /// copy them.
@@ -66,6 +75,14 @@ impl YamlDocument {
             document.findings = findings;
             return document;
         }
+        let marks = bytes.iter().filter(|byte| b",[]{}?:*&!\"'".contains(byte)).count();
+        if marks > MAX_MARKS {
+            findings
+                .push(too_many_parts(marks).at(Place { file: file.map(str::to_owned), ..Place::default() }));
+            document.text = String::from_utf8_lossy(bytes).into_owned();
+            document.findings = findings;
+            return document;
+        }
         let (text, is_exact) = decode(bytes, file, &mut findings);
         document.is_text_exact = is_exact;
         document.text = text;
@@ -92,6 +109,7 @@ impl YamlDocument {
                     .at(text.place_at(1, 1)),
             ),
         }
+        shorten_findings(&mut findings);
         document.findings = findings;
         document
     }
@@ -133,8 +151,34 @@ pub(crate) fn too_large(file: Option<&str>, bytes: u64) -> Finding {
         "yaml-too-large",
         format!("the file has {} MiB, and at most {} MiB are read", bytes >> 20, MAX_YAML_BYTES >> 20),
     )
-    .at(flowbench_core::finding::Place { file: file.map(str::to_owned), ..Default::default() })
+    .at(Place { file: file.map(str::to_owned), ..Place::default() })
     .suggest("move data out of it into a file of rows")
+}
+
+/// The finding for a file beyond [`MAX_MARKS`].
+fn too_many_parts(marks: usize) -> Finding {
+    Finding::error(
+        "yaml-too-many-parts",
+        format!("the file has {marks} brackets, commas, colons and quotes, and at most {MAX_MARKS} are read"),
+    )
+    .suggest("move data out of it into a file of rows")
+}
+
+/// Leaves out findings beyond [`MAX_FINDINGS`] of one rule, and says how many.
+fn shorten_findings(findings: &mut Vec<Finding>) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    findings.retain(|finding| {
+        let count = counts.entry(finding.rule.clone()).or_default();
+        *count += 1;
+        *count <= MAX_FINDINGS
+    });
+    for (rule, count) in counts {
+        if let Some(last) = findings.iter_mut().rev().find(|finding| finding.rule == rule)
+            && count > MAX_FINDINGS
+        {
+            last.message = format!("{} (and {} more of these)", last.message, count - MAX_FINDINGS);
+        }
+    }
 }
 
 /// Bytes to text, and whether nothing was replaced.

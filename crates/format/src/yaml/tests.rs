@@ -141,8 +141,15 @@ fn nesting_without_end_ends_in_a_finding() {
 #[test]
 fn huge_files_end_in_a_finding() {
     assert_eq!(found(&vec![b'a'; MAX_YAML_BYTES + 1]), ["yaml-too-large:0:0"]);
-    let many = format!("[{}]", "1,".repeat(MAX_NODES + 1));
-    assert!(found(many.as_bytes())[0].starts_with("yaml-too-many-parts:1:"));
+    let many = "- a\n".repeat(MAX_NODES + 1);
+    assert_eq!(found(many.as_bytes()), [format!("yaml-too-many-parts:{MAX_NODES}:3")]);
+    let brackets = format!("[{}]", "1,".repeat(MAX_MARKS));
+    assert_eq!(found(brackets.as_bytes()), ["yaml-too-many-parts:0:0"]);
+    assert_eq!(YamlDocument::parse(brackets.as_bytes(), None).text(), brackets, "nothing is lost");
+    let twice = "a: 1\n".repeat(1000);
+    let findings = YamlDocument::parse(twice.as_bytes(), None).findings().to_vec();
+    assert_eq!(findings.len(), MAX_FINDINGS);
+    assert!(findings[MAX_FINDINGS - 1].message.ends_with("(and 899 more of these)"), "{findings:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use flowbench_core::finding::Place;
 use saphyr_parser::Marker;
@@ -19,12 +20,14 @@ pub(crate) struct Text<'t> {
     /// Where the last place was asked for: byte, line, column. Places are asked for in order mostly, and lines
     /// can be long.
     last: Cell<(usize, u32, u32)>,
-    /// Line starts (byte, character) that the parser sees with [`PAD`] more blanks; see [`Text::pad`].
+    /// Line starts (byte, character) that the parser sees with more blanks; see [`Text::pad`].
     pads: Vec<(usize, usize)>,
+    /// How many more: more than any line is indented by.
+    pad_width: usize,
 }
 
-/// Blanks put in front of a line for the parser: more than any indentation within the depth limit.
-const PAD: usize = 256;
+/// Widest indentation that lines are padded for; deeper ones stay refused.
+const MAX_PAD: usize = 512;
 
 impl<'t> Text<'t> {
     pub(crate) fn new(all: &'t str, file: Option<&'t str>) -> Self {
@@ -32,7 +35,7 @@ impl<'t> Text<'t> {
         let body = &all[bom..];
         let checkpoints =
             (!body.is_ascii()).then(|| body.char_indices().step_by(STEP).map(|(at, _)| at + bom).collect());
-        Self { all, bom, file, checkpoints, last: Cell::new((bom, 1, 1)), pads: Vec::new() }
+        Self { all, bom, file, checkpoints, last: Cell::new((bom, 1, 1)), pads: Vec::new(), pad_width: 0 }
     }
 
     /// The whole text.
@@ -53,15 +56,25 @@ impl<'t> Text<'t> {
     /// Lets the parser see these lines (by the bytes they start with) indented. Inside brackets and quotes
     /// indentation means nothing, and the loader of prompt flow accepts too little of it; our parser does not.
     /// False if nothing new was added.
-    pub(crate) fn pad(&mut self, line_starts: impl IntoIterator<Item = usize>) -> bool {
-        let before = self.pads.len();
-        for start in line_starts {
-            if !self.pads.iter().any(|(byte, _)| *byte == start) {
-                self.pads.push((start, self.all[self.bom..start].chars().count()));
-            }
+    pub(crate) fn pad(&mut self, line_starts: Vec<usize>) -> bool {
+        if self.pad_width == 0 {
+            let indentation = |line: &str| line.bytes().take_while(|byte| b" -?:".contains(byte)).count();
+            let widest = self.body().lines().map(indentation).max().unwrap_or(0);
+            self.pad_width = (widest + 2).min(MAX_PAD);
+        }
+        let known: HashSet<usize> = self.pads.iter().map(|(byte, _)| *byte).collect();
+        let mut new: Vec<usize> = line_starts.into_iter().filter(|start| !known.contains(start)).collect();
+        new.sort_unstable();
+        new.dedup();
+        let is_new = !new.is_empty();
+        let (mut byte, mut character) = (self.bom, 0);
+        for start in new {
+            character += self.all[byte..start].chars().count();
+            byte = start;
+            self.pads.push((byte, character));
         }
         self.pads.sort_unstable();
-        self.pads.len() > before
+        is_new
     }
 
     /// What the parser is to read.
@@ -69,11 +82,11 @@ impl<'t> Text<'t> {
         if self.pads.is_empty() {
             return Cow::Borrowed(self.body());
         }
-        let mut out = String::with_capacity(self.all.len() + PAD * self.pads.len());
+        let mut out = String::with_capacity(self.all.len() + self.pad_width * self.pads.len());
         let mut from = self.bom;
         for (byte, _) in &self.pads {
             out.push_str(&self.all[from..*byte]);
-            out.extend(std::iter::repeat_n(' ', PAD));
+            out.extend(std::iter::repeat_n(' ', self.pad_width));
             from = *byte;
         }
         out.push_str(&self.all[from..]);
@@ -87,13 +100,17 @@ impl<'t> Text<'t> {
             let (mut low, mut high) = (0, self.pads.len());
             while low < high {
                 let middle = (low + high) / 2;
-                if self.pads[middle].1 + middle * PAD <= character { low = middle + 1 } else { high = middle }
+                if self.pads[middle].1 + middle * self.pad_width <= character {
+                    low = middle + 1
+                } else {
+                    high = middle
+                }
             }
             low
         };
         let character = match count.checked_sub(1) {
             None => character,
-            Some(last) => character.saturating_sub(count * PAD).max(self.pads[last].1),
+            Some(last) => character.saturating_sub(count * self.pad_width).max(self.pads[last].1),
         };
         let Some(checkpoints) = &self.checkpoints else {
             return (self.bom + character).min(self.all.len());

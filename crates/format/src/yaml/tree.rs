@@ -141,20 +141,20 @@ struct Builder<'t> {
     aliases: HashSet<usize>,
 }
 
-/// Most tries with lines indented for the parser, and most bytes parsed in all of them.
-const MAX_TRIES: usize = 64;
-const MAX_TRIED_BYTES: usize = 64 << 20;
+/// Most bytes parsed in all tries with lines indented for the parser: every bracket that is indented too little
+/// costs one.
+const MAX_TRIED_BYTES: usize = 32 << 20;
 
 /// Builds the tree. After a syntax error the part before it is kept, all open lists and maps closed.
 pub(crate) fn build(text: &mut Text<'_>, findings: &mut Vec<Finding>) -> Tree {
-    let tries = MAX_TRIES.min(MAX_TRIED_BYTES / (text.all().len() + 1));
-    let mut tried = 0;
+    let mut tried_bytes = 0;
     loop {
-        let (tree, found, error) = build_once(text);
+        let body = text.for_parser();
+        tried_bytes += body.len();
+        let (tree, found, error) = build_once(text, &body);
         if let Some((error, open_brackets)) = error {
             let lines = badly_indented(text, &error, open_brackets);
-            if tried < tries && text.pad(lines) {
-                tried += 1;
+            if tried_bytes < MAX_TRIED_BYTES && text.pad(lines) {
                 continue;
             }
             findings.push(syntax_finding(text, &error));
@@ -165,9 +165,8 @@ pub(crate) fn build(text: &mut Text<'_>, findings: &mut Vec<Finding>) -> Tree {
 }
 
 /// One try: the tree, findings, and the parser's error with the number of brackets open at it.
-fn build_once(text: &Text<'_>) -> (Tree, Vec<Finding>, Option<(ScanError, usize)>) {
-    let body = text.for_parser();
-    let mut parser = Parser::new_from_str(&body);
+fn build_once(text: &Text<'_>, body: &str) -> (Tree, Vec<Finding>, Option<(ScanError, usize)>) {
+    let mut parser = Parser::new_from_str(body);
     let mut builder = Builder {
         text,
         stack: Vec::new(),
