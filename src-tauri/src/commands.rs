@@ -54,14 +54,24 @@ fn flows_of(folder: &Path) -> Result<FlowList, ApiError> {
     let workspace = Workspace::open(&options)?;
     let mut flows = Vec::new();
     for flow in find_flows(workspace.root())? {
-        flows.extend(check(&workspace, &flow, &[])?.flows.into_iter().map(|checked| {
-            let name = checked.flow.rsplit('/').next().unwrap_or(&checked.flow).to_owned();
-            FlowEntry { name, path: checked.flow, findings: checked.findings }
-        }));
+        let path = below(workspace.root(), &flow.to_string_lossy());
+        let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+        let mut findings: Vec<Finding> =
+            check(&workspace, &flow, &[])?.flows.into_iter().flat_map(|checked| checked.findings).collect();
+        for finding in &mut findings {
+            finding.place.file = finding.place.file.take().map(|file| below(workspace.root(), &file));
+        }
+        flows.push(FlowEntry { name, path, findings });
     }
     let root = workspace.root();
     let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
     Ok(FlowList { workspace: name, findings: workspace.findings().to_vec(), flows })
+}
+
+/// A path as seen from the workspace, with `/`: the window was not opened from any folder of the user's.
+fn below(root: &Path, path: &str) -> String {
+    let path = Path::new(path);
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/")
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ test("the window opens on the workspace and lists its flows with their findings"
     await window.find(`//li[.//h2[normalize-space()='${name}']]//span[normalize-space()='${badge}']`);
   }
   const finding = await window.textOf(await window.find("//ul[@aria-label='Findings in triage']/li"));
-  assert.match(finding, /answer/, "it names what is missing");
+  assert.match(finding, /`answer` does not exist/, "it names what is missing");
+  assert.match(finding, /\(flows\/triage\/flow\.dag\.yaml:4:\d+\)/, "and where, seen from the workspace");
   await writeFile(join(pictures, "flows.png"), await window.screenshot());
 });
 

@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["core"]),
     ("code", &["core"]),
     ("inference", &["core", "prompt"]),
-    ("providers", &["core", "net", "prompt", "text"]),
+    ("providers", &["core", "format", "net", "prompt", "text"]),
     ("grounding", &["core", "format", "net", "text"]),
     ("catalog", &["core", "format", "net"]),
     ("run", &["core", "prompt", "text"]),
