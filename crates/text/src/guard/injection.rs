@@ -7,6 +7,7 @@
 //! A finding below [`SURE_ENOUGH`] is told and changes nothing: `act as a translator` is what a person may well ask.
 //! In material (retrieved texts, answers of tools) nobody should give orders, so that less is needed there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -32,6 +33,9 @@ const SHORTEST_BASE64: usize = 24;
 
 /// Fewer single letters in a row are abbreviations.
 const SHORTEST_SPACED: usize = 8;
+
+/// Words of that length have at least so many different letters.
+const FEWEST_DIFFERENT: usize = 4;
 
 /// Invisible tag characters that spell at least a word.
 const FEWEST_TAGS: usize = 5;
@@ -111,7 +115,7 @@ fn find_in_folded(folded: &Folded, direction: Direction) -> Vec<Found> {
     }
     // Two rules often meet in one place; the surer one is told.
     found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.start.cmp(&b.start)));
-    let mut kept = std::collections::BTreeMap::new();
+    let mut kept = BTreeMap::new();
     found.retain(|one| {
         let free = kept.range(..one.end).next_back().is_none_or(|(_, end)| *end <= one.start);
         if free {
@@ -383,6 +387,20 @@ const PHRASE_TABLE: &[(&str, f64, f64, &str, &str)] = &[
         FREEDOM,
     ),
     (
+        "jailbreak",
+        0.8,
+        0.7,
+        r"\b(?:do|does|need|needs) not (?:have to |need to )?(?:abide by|adhere to|comply with|be bound by)\b[^.?!]{0,40}\b(?:rules|polic(?:y|ies)|guidelines|restrictions|standards|limits)\b|\bno matter how (?:dangerous|illegal|unethical|immoral|harmful|reckless)\b|\bregardless of (?:legality|ethics|morality|(?:any |the )?content polic(?:y|ies))\b|\b(?:break|breaks|broken|breaking) free (?:of|from) (?:the |all |its |your |typical |usual )*(?:confines|rules|restrictions|limits|limitations|constraints|policies)\b|\b(?:your|openai|the) content policy\b[^.?!]{0,80}\b(?:ignore|bypass|too (?:strict|restrictive)|outdated|not apply|far too)",
+        FREEDOM,
+    ),
+    (
+        "override",
+        0.75,
+        0.65,
+        r"\b(?:leave|lassen sie|lass|laat|lämna|laissez|deja) [^.?!]{0,20}\b(?:previous|prior|earlier|vorherig[a-z]*|bisherig[a-z]*|tidigare|eerdere|précédent[a-z]*|anterior[a-z]*) [^.?!]{0,40}\b(?:behind|hinter|achter|bakom|derrière|atrás)\b|\b(?:previous|prior|earlier|vorangegangenen|vorherigen|bisherigen) [^.?!]{0,30}\b(?:out of|from|aus) (?:your|dem|deinem|ihrem) (?:head|mind|memory|kopf|gedächtnis)\b",
+        "an order to forget what came before",
+    ),
+    (
         "override",
         0.7,
         0.6,
@@ -554,7 +572,11 @@ fn spaced_letters(text: &str) -> Vec<Spaced> {
     let mut found = Vec::new();
     let mut current = Spaced { start: 0, end: 0, letters: String::new() };
     let mut finish = |spaced: &mut Spaced| {
-        if spaced.letters.chars().filter(|letter| letter.is_alphabetic()).count() >= SHORTEST_SPACED {
+        // `\n \n \n` and `x x x x` are no words.
+        let different: BTreeSet<char> =
+            spaced.letters.chars().filter(|letter| letter.is_alphabetic()).collect();
+        let count = spaced.letters.chars().filter(|letter| letter.is_alphabetic()).count();
+        if count >= SHORTEST_SPACED && different.len() >= FEWEST_DIFFERENT {
             let letters = fold(&spaced.letters).text;
             found.push(Spaced { start: spaced.start, end: spaced.end, letters });
         }

@@ -169,7 +169,7 @@ fn credit_card(run: &Run<'_>) -> Option<f64> {
         (34 | 37, _) => length == 15,
         (36 | 38 | 39, _) | (_, 3000..=3059) => (14..=19).contains(&length),
         (_, 6011) | (64 | 65, _) | (62, _) => (16..=19).contains(&length),
-        (_, 3528..=3589) => (16..=19).contains(&length),
+        (35, _) => (16..=19).contains(&length),
         (_, 2131 | 1800) => length == 15,
         (_, 2200..=2204) => (16..=19).contains(&length),
         (50 | 56..=58 | 63 | 67, _) => true,
@@ -286,8 +286,8 @@ fn uk_nino(run: &Run<'_>) -> Option<f64> {
 
 fn uk_nhs(run: &Run<'_>) -> Option<f64> {
     let score = match run.shape {
-        "999 999 9999" | "999-999-9999" => 0.3,
-        "9999999999" => 0.2,
+        "999 999 9999" | "999-999-9999" => 0.4,
+        "9999999999" => 0.3,
         _ => return None,
     };
     let digits = run.digits()?;
@@ -539,14 +539,16 @@ fn phone(run: &Run<'_>) -> Option<f64> {
     if trunk && gaps.count() > 0 && !looks_like_date(shape) {
         return Some(0.6);
     }
-    ((7..=12).contains(&compact.len()) && !looks_like_date(shape)).then_some(0.2)
+    // Single digits in a row are a list of digits.
+    let grouped = shape.split(|letter| letter != '9').skip(1).all(|group| group.len() != 1);
+    ((7..=12).contains(&compact.len()) && grouped && !looks_like_date(shape)).then_some(0.2)
 }
 
+/// `2/16/1942`, `2024-01-02 10`: parts that fit a day, a month and a year.
 fn looks_like_date(shape: &str) -> bool {
-    matches!(
-        shape.split(' ').next().unwrap_or(shape),
-        "9999-99-99" | "99-99-9999" | "99.99.9999" | "99/99/9999" | "9999/99/99" | "9999.99.99"
-    )
+    let parts: Vec<usize> =
+        shape.split(' ').next().unwrap_or(shape).split(['-', '.', '/']).map(str::len).collect();
+    matches!(parts[..], [1 | 2, 1 | 2, 2 | 4] | [4, 1 | 2, 1 | 2])
 }
 
 fn international(digits: &str) -> bool {

@@ -5,7 +5,11 @@
 //! what it thinks of the run. A kind that is weak on its own (nine digits with a check digit are common) stays below
 //! [`SURE_ENOUGH`] unless a word nearby names it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::{Action, Category, Hit, contact, national};
 
@@ -85,30 +89,37 @@ impl Run<'_> {
             after.next().is_some_and(joins) && after.next().is_some_and(|next| next.is_ascii_digit());
         cut_before || cut_after
     }
+}
 
-    fn is_named(&self, words: &[&str]) -> bool {
-        let from = floor(self.text, self.start.saturating_sub(BEFORE));
-        let to = floor(self.text, (self.end + AFTER).min(self.text.len()));
-        let (before, after) =
-            (self.text[from..self.start].to_lowercase(), self.text[self.end..to].to_lowercase());
-        words.iter().any(|word| has_word(&before, word) || has_word(&after, word))
+/// Where in a text the words stand that name a kind; looked up at the first number that needs them.
+struct Names<'a> {
+    text: &'a str,
+    places: Vec<OnceCell<Vec<usize>>>,
+}
+
+impl Names<'_> {
+    /// One of the kind's words stands before or right after the run.
+    fn are_near(&self, kind: usize, run: &Run<'_>) -> bool {
+        let places = self.places[kind]
+            .get_or_init(|| NAMES[kind].find_iter(self.text).map(|name| name.start()).collect());
+        let first = places.partition_point(|place| *place < run.start.saturating_sub(BEFORE));
+        places.get(first).is_some_and(|place| *place < run.end + AFTER)
     }
 }
 
-/// The word begins where a word begins, so that `tel` is not in `hotel`.
-fn has_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(at, _)| !text[..at].ends_with(char::is_alphanumeric))
-}
-
-fn floor(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
+/// The words of each kind in one pattern; each begins where a word begins, so that `tel` is not in `hotel`.
+static NAMES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let pattern = |kind: &NumberKind| format!(r"(?i)\b(?:{})", kind.named.join("|").replace('.', r"\."));
+    national::KINDS
+        .iter()
+        .map(|kind| Regex::new(&pattern(kind)).expect("plain words, which the tests compile"))
+        .collect()
+});
 
 pub(super) fn find(text: &str, kinds: &BTreeSet<&'static str>, action: Action) -> Vec<Hit> {
-    let wanted: Vec<&NumberKind> = national::KINDS.iter().filter(|kind| kinds.contains(kind.name)).collect();
+    let wanted: Vec<(usize, &NumberKind)> =
+        national::KINDS.iter().enumerate().filter(|(_, kind)| kinds.contains(kind.name)).collect();
+    let names = Names { text, places: vec![OnceCell::new(); national::KINDS.len()] };
     let mut hits = Vec::new();
     if wanted.is_empty() {
         return hits;
@@ -137,7 +148,7 @@ pub(super) fn find(text: &str, kinds: &BTreeSet<&'static str>, action: Action) -
                 continue;
             }
             let run = Run { text, start: first.start, end, compact: &compact, shape: &shape };
-            hits.extend(wanted.iter().filter_map(|kind| judge(&run, kind, action)));
+            hits.extend(wanted.iter().filter_map(|(index, kind)| judge(&run, &names, *index, kind, action)));
         }
     }
     hits
@@ -146,12 +157,12 @@ pub(super) fn find(text: &str, kinds: &BTreeSet<&'static str>, action: Action) -
 /// Seven digits are a local telephone number; nothing here is shorter.
 const SHORTEST: usize = 7;
 
-fn judge(run: &Run<'_>, kind: &NumberKind, action: Action) -> Option<Hit> {
+fn judge(run: &Run<'_>, names: &Names<'_>, index: usize, kind: &NumberKind, action: Action) -> Option<Hit> {
     let mut score = (kind.score)(run)?;
     if run.is_cut() {
         return None;
     }
-    if run.is_named(kind.named) {
+    if score < SURE_ENOUGH && names.are_near(index, run) {
         score = (score + NAMED_NEARBY).min(0.99);
     }
     if score < SURE_ENOUGH {

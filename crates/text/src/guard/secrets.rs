@@ -42,6 +42,9 @@ const FORMS: &[(&str, &str, &str)] = &[
 /// `password = …`, `"api_key": "…"`. The value is judged by [`looks_random`] or, for passwords, by not being a word.
 const ASSIGNMENT: &str = r#"(?i)(passw(?:or)?d|passwd|passphrase|pwd|lösenord|passwort|secret|token|api[_ -]?key|access[_ -]?key|auth[_ -]?key|client[_ -]?secret|private[_ -]?key|credentials?)["']?(?: is| är| ist)?\s{0,3}(?::=|=>|[=:]|\s)\s{0,3}["'`]?([^\s"'`<>,;]{6,200})"#;
 
+/// An RSA key of 16,384 bits takes about 12,500 letters.
+const LONGEST_KEY: usize = 16 << 10;
+
 static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     FORMS.iter().map(|(_, form, _)| Regex::new(form).expect("a constant that the tests compile")).collect()
 });
@@ -67,7 +70,12 @@ pub(super) fn find(text: &str, action: Action) -> Vec<Hit> {
         for captures in form.captures_iter(text) {
             if let Some(found) = captures.get(1).or(captures.get(0)) {
                 // More specific forms come first and are surer by a hair.
-                let score = if *kind == "openai_key" || *kind == "bearer_token" { 0.93 } else { 0.95 };
+                let score = match *kind {
+                    "openai_key" | "bearer_token" => 0.93,
+                    // `name:password@host` looks like an e-mail address from the middle on.
+                    "url_credentials" => 0.97,
+                    _ => 0.95,
+                };
                 if *kind != "openai_key" || looks_random(found.as_str()) {
                     hit(kind, found.start(), found.end(), score, reason);
                 }
@@ -154,13 +162,17 @@ fn private_keys(text: &str) -> Vec<(usize, usize)> {
         let line = text[body..line_end].lines().next().unwrap_or_default();
         let Some(head) = line.find("PRIVATE KEY") else { continue };
         let inside = body + head + END.len().min(line.len() - head);
-        let length = text[inside..]
+        let mut longest = (inside + LONGEST_KEY).min(text.len());
+        while !text.is_char_boundary(longest) {
+            longest -= 1;
+        }
+        let length = text[inside..longest]
             .find(|letter: char| {
                 !(letter.is_ascii_alphanumeric()
                     || letter.is_ascii_whitespace()
                     || "+/=:,-\\".contains(letter))
             })
-            .unwrap_or(text.len() - inside);
+            .unwrap_or(longest - inside);
         let block = &text[inside..inside + length];
         let end = block.find(END).map_or(inside + block.trim_end().len(), |found| inside + found + END.len());
         keys.push((start, end));
