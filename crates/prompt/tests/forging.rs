@@ -85,10 +85,16 @@ fn values_stay_in_their_message_byte_for_byte() {
         "{{ v | forceescape }}",
         "{{ v.encode().decode() }}",
         "{% autoescape true %}{{ v }}{% endautoescape %}",
+        "{{ keys | first }}",
+        "{{ dict(**keys) | first }}",
+        "{{ dict(keys, a=1).keys() | first }}",
+        "{% macro m() %}{{ kwargs | first }}{% endmacro %}{{ m(**keys) }}",
+        "{% set d = {} %}{% set _ = d.update(**keys) %}{{ d | first }}",
+        "{% set ns = namespace(x=1) %}{% set ns.x = v %}{{ ns.x }}",
     ] {
         check(
             &format!("system:\nBe kind.\nuser:\n{expression}\n"),
-            json!({"v": EVIL, "l": [EVIL], "d": {"a": {"b": EVIL}}}),
+            json!({"v": EVIL, "l": [EVIL], "d": {"a": {"b": EVIL}}, "keys": {EVIL: 1}}),
             &format!("system: Be kind. | user: {EVIL}"),
         );
     }

@@ -41,6 +41,11 @@ fn endless_work_is_stopped() {
 }
 
 #[test]
+fn nothing_repeated_for_ever_is_nothing() {
+    assert_eq!(render("{{ '' * 10**20 }}{{ [] * 10**20 }}{{ () * 10**20 }}").unwrap(), "[]()");
+}
+
+#[test]
 fn absurd_sizes_are_refused_before_they_are_made() {
     check("{{ 'a' * 10**12 }}", "a text is longer than 16777216 bytes");
     check("{{ [0] * 10**9 }}", "the template does too much work: a loop is too long");

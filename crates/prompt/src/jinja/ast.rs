@@ -215,6 +215,8 @@ pub(crate) struct Macro {
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub name: Arc<str>,
+    /// Sees the names of the place where it stands.
+    pub is_scoped: bool,
     pub body: Vec<Stmt>,
 }
 

@@ -326,8 +326,8 @@ impl<'a> Interp<'a> {
                 self.body(body, &inner)
             }
             Stmt::Block(block) => {
-                let inner = Scope::inside(&self.root.clone());
-                self.body(&block.body, &inner)
+                let outer = if block.is_scoped { scope.clone() } else { self.root.clone() };
+                self.body(&block.body, &Scope::inside(&outer))
             }
             Stmt::Autoescape(on, body) => {
                 let on = self.eval(on, scope)?.truth();
@@ -512,7 +512,7 @@ impl<'a> Interp<'a> {
             ExprKind::Attr(base, name) => {
                 let base = self.eval(base, scope)?;
                 self.line = expr.line;
-                methods::attribute(&base, name)
+                self.attribute(&base, name)
             }
             ExprKind::Item(base, key) => self.eval_item(base, key, scope),
             ExprKind::Call(callee, args) => self.eval_call(expr.line, callee, args, scope),
@@ -672,7 +672,7 @@ impl<'a> Interp<'a> {
                 self.line = line;
                 return methods::call(self, &base, name, args);
             }
-            let callee = methods::attribute(&base, name)?;
+            let callee = self.attribute(&base, name)?;
             let args = self.args(args, scope)?;
             self.line = line;
             return self.call(&callee, args);
@@ -708,9 +708,15 @@ impl<'a> Interp<'a> {
         }
     }
 
-    pub fn block(&self, name: &str) -> Option<Val> {
-        let block = self.blocks.blocks.iter().find(|block| &*block.name == name)?;
-        Some(Val::object(Object::Block(block.clone())))
+    /// An attribute; those of `self` are blocks.
+    fn attribute(&mut self, base: &Val, name: &str) -> Res<Val> {
+        if let Val::Object(object) = base
+            && let Object::Blocks = **object
+            && let Some(block) = self.blocks.blocks.iter().find(|block| &*block.name == name)
+        {
+            return Ok(Val::object(Object::Block(block.clone())));
+        }
+        methods::attribute(base, name)
     }
 
     fn recurse(&mut self, state: &LoopValue, mut args: CallArgs) -> Res<Val> {

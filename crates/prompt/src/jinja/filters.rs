@@ -63,6 +63,9 @@ const NAMES: &[&str] = &[
     "xmlattr",
 ];
 
+/// Characters that a text may be too long before `truncate` cuts it (policy `truncate.leeway` of Jinja2).
+const TRUNCATE_LEEWAY: usize = 5;
+
 /// True if there is such a filter.
 pub(crate) fn exists(name: &str) -> bool {
     NAMES.contains(&name)
@@ -157,7 +160,14 @@ fn number(interp: &mut Interp<'_>, name: &str, value: Val, mut args: CallArgs) -
             };
             let factor = 10f64.powi(precision.clamp(-400, 400) as i32);
             Ok(match (method.as_str(), &value) {
-                ("common", Val::Int(_) | Val::Bool(_)) if precision >= 0 => value.clone(),
+                ("common", Val::Int(_) | Val::Bool(_)) => {
+                    let whole = ops::int(&value, "the value of `round`")?;
+                    if precision >= 0 {
+                        Val::Int(whole)
+                    } else {
+                        Val::Int(round_half_even(number, precision) as i128)
+                    }
+                }
                 ("common", _) => Val::Float(round_half_even(number, precision)),
                 ("ceil", _) => Val::Float((number * factor).ceil() / factor),
                 ("floor", _) => Val::Float((number * factor).floor() / factor),
@@ -342,6 +352,23 @@ fn take_text(args: &mut CallArgs, index: usize, name: &str, default: &str) -> Re
 }
 
 fn text(interp: &mut Interp<'_>, name: &str, value: Val, mut args: CallArgs) -> Res<Val> {
+    if matches!(name, "indent" | "wordwrap" | "truncate") && !matches!(value, Val::Str(_)) {
+        // `truncate` gives anything with a short length back as it is, also what is undefined.
+        if name == "truncate"
+            && let Some(length) = value.len()
+        {
+            let most = ops::width(&args.take(0, "length").unwrap_or(Val::Int(255)), "a length")?;
+            let leeway = match args.take(3, "leeway") {
+                None | Some(Val::None) => TRUNCATE_LEEWAY,
+                Some(value) => ops::width(&value, "a leeway")?,
+            };
+            if length <= most + leeway {
+                return Ok(value);
+            }
+        }
+        value.defined()?;
+        return fault(format!("`{name}` asks for a text, not `{}`", value.type_name()));
+    }
     let text = value.to_text()?;
     interp.charge(text.as_str().len() / 16)?;
     let flag = |value: Option<Val>, default: bool| value.map_or(default, |value| value.truth());
@@ -436,7 +463,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn indent(interp: &mut Interp<'_>, text: &Text, width: &Text, first: bool, blank: bool) -> Res<Text> {
-    let lines = split_lines(text.as_str(), false);
+    let mut lines = split_lines(text.as_str(), false);
+    if lines.is_empty() {
+        lines.push(text.as_str());
+    }
     interp.charge_bytes(text.as_str().len() + lines.len() * (width.as_str().len() + 1))?;
     let mut out = TextBuilder::default();
     for (index, line) in lines.iter().enumerate() {
@@ -464,7 +494,7 @@ fn truncate(text: &Text, mut args: CallArgs) -> Res<Text> {
     let kill_words = args.take(1, "killwords").is_some_and(|value| value.truth());
     let end = take_text(&mut args, 2, "end", "...")?;
     let leeway = match args.take(3, "leeway") {
-        None | Some(Val::None) => 5,
+        None | Some(Val::None) => TRUNCATE_LEEWAY,
         Some(value) => ops::width(&value, "a leeway")?,
     };
     let end_length = end.as_str().chars().count();

@@ -277,7 +277,7 @@ fn group_by(interp: &mut Interp<'_>, value: &Val, mut args: CallArgs) -> Res<Val
 }
 
 fn map(interp: &mut Interp<'_>, value: &Val, mut args: CallArgs) -> Res<Val> {
-    let items = paid(interp, value)?;
+    let items = if value.truth() { paid(interp, value)? } else { Vec::new() };
     let mut mapped = Vec::with_capacity(items.len());
     if args.positional.is_empty() {
         let Some(attribute) = args.take(usize::MAX, "attribute") else {
@@ -313,7 +313,9 @@ fn select(interp: &mut Interp<'_>, name: &str, value: &Val, mut args: CallArgs) 
     };
     let test = if args.positional.is_empty() { None } else { Some(args.positional.remove(0).to_text()?) };
     let mut kept = Vec::new();
-    for item in paid(interp, value)? {
+    // Zero and `None` count as empty here, unlike in a loop.
+    let items = if value.truth() { paid(interp, value)? } else { Vec::new() };
+    for item in items {
         let subject = get_path(&item, attribute.as_ref(), None)?;
         let passes = match &test {
             None => subject.truth(),

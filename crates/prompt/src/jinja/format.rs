@@ -240,7 +240,7 @@ fn percent_one(value: &Val, kind: char, spec: &mut Spec, out: &mut TextBuilder) 
         }
         'c' => {
             let text = match value {
-                Val::Str(text) => text.clone(),
+                Val::Str(text) if text.as_str().chars().count() == 1 => text.clone(),
                 other => {
                     let code = ops::int(other, "a character code")?;
                     match u32::try_from(code).ok().and_then(char::from_u32) {
@@ -391,9 +391,10 @@ fn look_up(path: &str, args: &CallArgs, automatic: &mut usize) -> Res<Val> {
             };
             let key = &rest[1..close];
             let key = key.parse::<i128>().map_or_else(|_| Val::template_str(key), Val::Int);
-            value = match ops::item(&value, &key)? {
-                Some(value) => value,
-                None => return fault(format!("there is no `{}` for the format", key.repr()?.as_str())),
+            value = match (ops::item(&value, &key)?, &key) {
+                (Some(value), _) => value,
+                (None, Val::Str(name)) => methods::attribute(&value, name.as_str())?,
+                (None, _) => Val::undefined(format!("there is no element `{}`", key.repr()?.as_str())),
             };
             rest = &rest[close + 1..];
         }
@@ -452,10 +453,10 @@ fn format_value(value: &Val, text: &str, out: &mut TextBuilder) -> Res<()> {
         _ => false,
     };
     if !number {
-        if spec.kind.is_some_and(|kind| kind != 's') {
+        if spec.kind.is_some_and(|kind| kind != 's') || spec.group.is_some() || spec.sign.is_some() {
             return fault(format!("`{text}` does not format `{}`", value.type_name()));
         }
-        if !matches!(value, Val::Str(_) | Val::Undefined(_)) && !text.is_empty() {
+        if !matches!(value, Val::Str(_)) && !text.is_empty() {
             return fault(format!("`{text}` does not format `{}`", value.type_name()));
         }
         let body = value.to_text()?;
@@ -474,6 +475,12 @@ fn format_value(value: &Val, text: &str, out: &mut TextBuilder) -> Res<()> {
     }
     zero_align(&mut spec);
     let kind = spec.kind;
+    let takes_whole = matches!(kind, Some('d' | 'b' | 'o' | 'x' | 'X' | 'c'));
+    if takes_whole && (matches!(value, Val::Float(_)) || spec.precision.is_some())
+        || kind.is_none() && spec.precision.is_some() && !matches!(value, Val::Float(_))
+    {
+        return fault(format!("`{text}` does not format `{}`", value.type_name()));
+    }
     let (negative, mut digits) = match (value, kind) {
         (Val::Int(_) | Val::Bool(_), None | Some('d' | 'b' | 'o' | 'x' | 'X' | 'n' | 'c')) => {
             let number = ops::as_int(value).unwrap_or(0);

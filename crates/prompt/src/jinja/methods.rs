@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::eval::{CallArgs, Interp};
+use super::text::{Origin, Text};
 use super::value::{Key, Object, Val, ViewKind};
 use super::{Res, fault, methods_str, ops, undefined_fault};
 
@@ -154,10 +155,7 @@ pub(crate) fn call(interp: &mut Interp<'_>, value: &Val, name: &str, args: CallA
             "hex" => {
                 Ok(Val::template_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
             }
-            _ => Ok(Val::Str(super::text::Text::new(
-                String::from_utf8_lossy(bytes).into_owned(),
-                super::text::Origin::Value,
-            ))),
+            _ => Ok(Val::Str(Text::new(String::from_utf8_lossy(bytes).into_owned(), Origin::Value))),
         },
         Val::Object(object) => match (&**object, name) {
             (Object::Loop(state), "cycle") => {
@@ -192,10 +190,6 @@ pub(crate) fn call(interp: &mut Interp<'_>, value: &Val, name: &str, args: CallA
                 at.set(0);
                 Ok(Val::None)
             }
-            (Object::Blocks, name) => match interp.block(name) {
-                Some(block) => interp.call(&block, args),
-                None => undefined_fault(format!("there is no block `{name}`")),
-            },
             _ => no_method(value, name),
         },
         other => no_method(other, name),
@@ -407,7 +401,8 @@ fn dict(interp: &mut Interp<'_>, value: &Val, name: &str, mut args: CallArgs) ->
                 entries = dict_entries(&other)?;
             }
             for (name, value) in std::mem::take(&mut args.named) {
-                entries.push((Key::Str(name.clone()), Val::template_str(&name), value));
+                let key = Val::Str(Text::new(name.clone(), Origin::Value));
+                entries.push((Key::Str(name), key, value));
             }
             interp.charge(entries.len())?;
             interp.note_changed(value);

@@ -169,11 +169,7 @@ fn split_blanks(text: &str, limit: Option<usize>, from_right: bool) -> Vec<&str>
             break;
         }
         if limit.is_some_and(|limit| parts.len() >= limit) {
-            parts.push(if from_right {
-                rest.trim_start_matches(is_blank)
-            } else {
-                rest.trim_end_matches(is_blank)
-            });
+            parts.push(rest);
             break;
         }
         if from_right {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::ast::{Comparison, Operator};
 use super::eval::{Interp, MAX_TEXT_BYTES};
 use super::text::{Text, TextBuilder};
-use super::value::{MAX_DEPTH, Val};
+use super::value::{MAX_DEPTH, RangeValue, Val};
 use super::{Res, fault, format, limit_fault};
 
 /// A number as Python's arithmetic takes it.
@@ -50,7 +50,6 @@ pub(crate) fn binary(interp: &mut Interp<'_>, operator: Operator, left: &Val, ri
     if operator == Operator::Mod
         && let Val::Str(template) = left
     {
-        right.defined()?;
         return format::percent(interp, template, right).map(Val::Str);
     }
     left.defined()?;
@@ -125,10 +124,17 @@ fn arithmetic(operator: Operator, a: Number, b: Number) -> Res<Val> {
         Operator::FloorDiv => (a / b).floor(),
         Operator::Mod => {
             let rest = a % b;
-            if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+            match rest {
+                0.0 => 0f64.copysign(b),
+                rest if (rest < 0.0) != (b < 0.0) => rest + b,
+                rest => rest,
+            }
         }
         Operator::Pow => {
             let power = a.powf(b);
+            if power.is_nan() && !a.is_nan() && !b.is_nan() {
+                return fault("a negative number raised to a fraction is no real number");
+            }
             if power.is_infinite() && a.is_finite() && b.is_finite() {
                 return fault("a number became too large");
             }
@@ -173,8 +179,8 @@ fn repeat(interp: &mut Interp<'_>, sequence: &Val, times: &Val, other: &Val) -> 
     let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
     match sequence {
         Val::Str(text) => {
-            let size = text.as_str().len().saturating_mul(times);
-            interp.charge_bytes(size)?;
+            let times = if text.as_str().is_empty() { 0 } else { times };
+            interp.charge_bytes(text.as_str().len().saturating_mul(times))?;
             let mut out = TextBuilder::default();
             for _ in 0..times {
                 out.push(text);
@@ -183,6 +189,7 @@ fn repeat(interp: &mut Interp<'_>, sequence: &Val, times: &Val, other: &Val) -> 
         }
         Val::List(_) | Val::Tuple(_) => {
             let items = sequence.iterate()?;
+            let times = if items.is_empty() { 0 } else { times };
             interp.charge(items.len().saturating_mul(times))?;
             let mut all = Vec::with_capacity(items.len() * times);
             for _ in 0..times {
@@ -444,6 +451,11 @@ pub(crate) fn slice(interp: &mut Interp<'_>, base: &Val, bounds: [Val; 3]) -> Re
     while (step > 0 && at < stop) || (step < 0 && at > stop) {
         picked.push(at as usize);
         at = at.saturating_add(step);
+    }
+    if let Val::Range(range) = base {
+        let at = |index: i128| range.start + range.step * index;
+        let sliced = RangeValue { start: at(start), stop: at(stop), step: range.step * step };
+        return Ok(Val::Range(Rc::new(sliced)));
     }
     if let Val::Str(text) = base {
         let offsets: Vec<(usize, char)> = text.as_str().char_indices().collect();

@@ -252,8 +252,8 @@ impl Parser {
             "block" => {
                 self.next();
                 let name = self.expect_name()?;
-                let _ = self.skip_name("scoped");
-                let _ = self.skip_name("required");
+                let is_scoped = self.skip_name("scoped");
+                self.skip_name("required");
                 let body = self.block("block", &["endblock"])?;
                 self.next();
                 if matches!(self.token(), Token::Name(found) if **found == *name) {
@@ -262,7 +262,7 @@ impl Parser {
                 if self.blocks.iter().any(|block| block.name == name) {
                     return self.fail(format!("block `{name}` is defined twice"));
                 }
-                let block = Arc::new(Block { name, body });
+                let block = Arc::new(Block { name, is_scoped, body });
                 self.blocks.push(block.clone());
                 out.push(Stmt::Block(block));
             }
@@ -403,6 +403,10 @@ impl Parser {
             } else if !defaults.is_empty() {
                 return self.fail("a parameter without default follows one with default");
             }
+        }
+        let required = &parameters[..parameters.len() - defaults.len()];
+        if required.iter().any(|name| &**name == "caller") {
+            return self.fail("a parameter called `caller` needs a default");
         }
         self.expect_op(")")?;
         Ok((parameters, defaults))

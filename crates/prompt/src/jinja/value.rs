@@ -222,11 +222,11 @@ impl Val {
         Self::Object(Rc::new(object))
     }
 
-    /// A map with text keys that the template's author wrote.
+    /// A map from named arguments. The names count as a value's: `f(**map)` takes them from one.
     pub fn dict(items: impl IntoIterator<Item = (Arc<str>, Val)>) -> Self {
         let items = items
             .into_iter()
-            .map(|(key, value)| (Key::Str(key.clone()), (Self::Str(Text::template(key)), value)))
+            .map(|(key, value)| (Key::Str(key.clone()), (Self::Str(Text::new(key, Origin::Value)), value)))
             .collect();
         Self::Dict(Rc::new(Dict { items: RefCell::new(items) }))
     }
@@ -302,6 +302,8 @@ impl Val {
     pub fn is_callable(&self) -> bool {
         match self {
             Self::Object(object) => !matches!(&**object, Object::Image { .. } | Object::Blocks),
+            // Calling it is what fails, as in Jinja2.
+            Self::Undefined(_) => true,
             _ => false,
         }
     }
@@ -495,11 +497,12 @@ impl Val {
                 }
             }
             Self::Bytes(bytes) => {
-                let mut quoted = String::from("b'");
+                let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
+                let mut quoted = format!("b{quote}");
                 for byte in bytes.iter() {
                     match byte {
                         b'\\' => quoted.push_str("\\\\"),
-                        b'\'' => quoted.push_str("\\'"),
+                        b'\'' if quote == '\'' => quoted.push_str("\\'"),
                         b'\n' => quoted.push_str("\\n"),
                         b'\r' => quoted.push_str("\\r"),
                         b'\t' => quoted.push_str("\\t"),
@@ -507,7 +510,7 @@ impl Val {
                         other => quoted.push_str(&format!("\\x{other:02x}")),
                     }
                 }
-                quoted.push('\'');
+                quoted.push(quote);
                 out.push_str(&quoted, Origin::Value);
             }
             Self::List(list) => sequence("[", &list.items.borrow(), "]", out)?,
@@ -549,7 +552,8 @@ impl Val {
                     if index > 0 {
                         out.push_str(", ", template);
                     }
-                    out.push_str(&format!("'{key}': "), template);
+                    out.push_str(&python_quote(key), Origin::Value);
+                    out.push_str(": ", template);
                     value.write_repr(out, depth + 1)?;
                 }
                 out.push_str("}>", template);
