@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use flowbench_core::chat::Usage;
 use flowbench_core::event::{Cost, Failure, RunEvent, Status};
-use flowbench_core::finding::Finding;
+use flowbench_core::finding::{Finding, Severity};
 use flowbench_core::ids::RunId;
 use flowbench_core::plan::PlanOptions;
 use flowbench_core::ports::{Clock, IdSource};
+use flowbench_core::value::python_text;
 use flowbench_format::data::{BatchInputs, DataError, DataSource, FlowInput, Row};
+use flowbench_format::env_file::parse_env_file;
+use flowbench_format::run_file::{MapOrPath, parse_run_file};
 use flowbench_run::batch::{BatchEnd, BatchLine, BatchOptions, FinishedLine, run_batch};
 use flowbench_run::events::EventHub;
 use flowbench_run::line::{AggregationLists, LineContext, aggregation_references, run_aggregation};
@@ -24,6 +27,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::{SystemClock, TimeIds};
 use crate::error::{ApiError, exit};
+use crate::files::read_source;
 use crate::history::{History, journal_error, variants};
 use crate::run::{Ready, Spent, make_ready, shared};
 use crate::settings::RunSettings;
@@ -36,8 +40,8 @@ pub struct BatchRequest {
     pub flow: PathBuf,
     /// Data file or folder; taken from the run that is resumed where absent.
     pub data: Option<PathBuf>,
-    /// Column mapping: input and value.
-    pub mapping: Vec<(String, String)>,
+    /// Column mapping: input and `${data.COLUMN}`, `${run.outputs.NAME}` or a literal.
+    pub mapping: Map<String, Value>,
     /// Earlier run whose inputs and outputs the mapping may use.
     pub earlier_run: Option<String>,
     /// Everything that runs and batches share.
@@ -54,6 +58,66 @@ pub struct BatchRequest {
     pub limit: Option<u64>,
     /// Name of the run.
     pub name: Option<String>,
+}
+
+/// Takes what a prompt flow run file says for everything that the request leaves open; paths are relative to the file.
+pub fn apply_run_file(request: &mut BatchRequest, file: &Path) -> Result<Vec<Finding>, ApiError> {
+    let read = parse_run_file(&read_source(file)?, Some(&file.display().to_string()));
+    if let Some(error) = read.findings.iter().find(|finding| finding.severity == Severity::Error) {
+        let mut told = ApiError::wrong_use("run_file/invalid", error.message.clone());
+        told.place = Some(error.place.clone());
+        told.hints.extend(error.suggestion.clone());
+        return Err(told);
+    }
+    let folder = file.parent().unwrap_or(Path::new(""));
+    if request.flow.as_os_str().is_empty() {
+        let Some(flow) = &read.flow else {
+            return Err(ApiError::wrong_use(
+                "run_file/invalid",
+                format!("`{}` names no `flow`", file.display()),
+            )
+            .hint("write `flow: FOLDER`, or name the flow on the command line"));
+        };
+        request.flow = folder.join(flow);
+    }
+    if request.data.is_none() {
+        request.data = read.data.as_ref().map(|data| folder.join(data));
+    }
+    if request.mapping.is_empty() {
+        request.mapping = read.column_mapping;
+    }
+    request.earlier_run = request.earlier_run.take().or(read.run);
+    request.name = request.name.take().or(read.name);
+    if request.settings.variants.is_empty() {
+        request.settings.variants.extend(read.variant);
+    }
+    for (node, settings) in &read.connections {
+        for (key, value) in settings.as_object().into_iter().flatten() {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            // What the command line sets comes later and wins.
+            request.settings.overrides.insert(0, (format!("{node}.{key}"), text));
+        }
+    }
+    let variables: Vec<(String, String)> = match read.environment_variables {
+        None => Vec::new(),
+        Some(MapOrPath::Map(map)) => {
+            map.into_iter().map(|(name, value)| (name, python_text(&value))).collect()
+        }
+        Some(MapOrPath::Path(path)) => {
+            let path = folder.join(path);
+            let read = parse_env_file(&read_source(&path)?, Some(&path.display().to_string()));
+            read.variables.into_iter().map(|variable| (variable.name, variable.value)).collect()
+        }
+    };
+    for (name, value) in variables {
+        if !request.settings.environment.iter().any(|(other, _)| *other == name) {
+            request.settings.environment.push((name, value));
+        }
+    }
+    Ok(read.findings)
 }
 
 /// Where a batch stands.
@@ -187,15 +251,10 @@ pub async fn batch(
         (None, Some(data)) => Some(PathBuf::from(data)),
         (None, None) => None,
     };
-    let mapping: Map<String, Value> =
-        match (request.mapping.is_empty(), described.and_then(|inputs| inputs.get("mapping"))) {
-            (true, Some(Value::Object(mapping))) => mapping.clone(),
-            _ => request
-                .mapping
-                .iter()
-                .map(|(input, value)| (input.clone(), Value::String(value.clone())))
-                .collect(),
-        };
+    let mapping = match described.and_then(|inputs| inputs.get("mapping")) {
+        Some(Value::Object(mapping)) if request.mapping.is_empty() => mapping.clone(),
+        _ => request.mapping.clone(),
+    };
     let earlier = match (
         &request.earlier_run,
         described.and_then(|inputs| inputs.get("run")).and_then(Value::as_str),

@@ -175,9 +175,10 @@ pub struct Run {
 #[derive(Args, Debug)]
 pub struct Batch {
     /// Flow folder or file
-    pub flow: PathBuf,
+    #[arg(required_unless_present = "file")]
+    pub flow: Option<PathBuf>,
     /// Data: jsonl, json, csv, tsv, parquet or a folder
-    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["resume", "file", "run"])]
     pub data: Option<PathBuf>,
     /// Where an input comes from, as INPUT=${data.COLUMN}, ${run.outputs.NAME} or a literal
     #[arg(long, value_name = "INPUT=VALUE")]

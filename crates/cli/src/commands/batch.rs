@@ -1,13 +1,13 @@
 //! `flowbench batch`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use flowbench_api::batch::{BatchOutcome, BatchRequest, Progress, batch, matrix};
+use flowbench_api::batch::{BatchOutcome, BatchRequest, Progress, apply_run_file, batch, matrix};
 use flowbench_api::error::{ApiError, exit};
 use flowbench_api::settings::parse_time;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{pairs, settings, workspace};
 use crate::arguments::{Batch, Global};
@@ -17,7 +17,8 @@ use crate::printer::{Printer, money};
 const REDRAW_MS: u128 = 100;
 
 pub async fn run(global: &Global, arguments: &Batch, printer: &Printer) -> Result<u8, ApiError> {
-    let workspace = workspace(global, &arguments.flow)?;
+    let start = arguments.flow.as_deref().or(arguments.file.as_deref()).unwrap_or(Path::new("."));
+    let workspace = workspace(global, start)?;
     let combinations = matrix(&pairs("--matrix", &arguments.matrix)?);
     if combinations.len() > 1
         && (arguments.resume.is_some() || arguments.name.is_some() || arguments.settings.record.is_some())
@@ -30,7 +31,12 @@ pub async fn run(global: &Global, arguments: &Batch, printer: &Printer) -> Resul
     }
     let mut code = exit::DONE;
     for combination in &combinations {
-        let request = request(arguments, combination)?;
+        let mut request = request(arguments, combination)?;
+        if let Some(file) = &arguments.file {
+            for finding in apply_run_file(&mut request, file)? {
+                printer.warning(&finding.message);
+            }
+        }
         if combinations.len() > 1 {
             let named: Vec<String> = combination.iter().map(|(node, id)| format!("{node}={id}")).collect();
             printer.note(&format!("variants {}", named.join(" ")));
@@ -51,7 +57,7 @@ fn request(arguments: &Batch, combination: &[(String, String)]) -> Result<BatchR
     let mut settings = settings(&arguments.settings, false)?;
     settings.variants.extend(combination.iter().cloned());
     Ok(BatchRequest {
-        flow: arguments.flow.clone(),
+        flow: arguments.flow.clone().unwrap_or_default(),
         data: arguments.data.clone(),
         mapping: mapping(&arguments.map)?,
         earlier_run: arguments.run.clone(),
@@ -66,11 +72,13 @@ fn request(arguments: &Batch, combination: &[(String, String)]) -> Result<BatchR
 }
 
 /// `INPUT=VALUE`; the value may itself be a reference, so it is not read as prompt flow's `${NODE.ID}`.
-fn mapping(written: &[String]) -> Result<Vec<(String, String)>, ApiError> {
+fn mapping(written: &[String]) -> Result<Map<String, Value>, ApiError> {
     written
         .iter()
         .map(|text| match text.split_once('=') {
-            Some((input, value)) if !input.is_empty() => Ok((input.to_owned(), value.to_owned())),
+            Some((input, value)) if !input.is_empty() => {
+                Ok((input.to_owned(), Value::String(value.to_owned())))
+            }
             _ => Err(ApiError::wrong_use("usage", format!("`--map {text}` is not of the form INPUT=VALUE"))
                 .hint("write `--map question='${data.question}'`")),
         })
