@@ -308,5 +308,12 @@ mod tests {
         let mut layout = LayoutDocument::parse(odd.as_bytes(), None);
         layout.move_node("a", Position { x: 5.0, y: 2.0 });
         assert_eq!(String::from_utf8(layout.bytes().to_vec()).unwrap(), odd.replace("\"x\":1", "\"x\":5"));
+        let tabs = LAYOUT.replace("  ", "\t").replace('\n', "\r\n");
+        let mut layout = LayoutDocument::parse(tabs.as_bytes(), None);
+        layout.move_node("ask", Position { x: 7.0, y: 120.0 });
+        assert_eq!(
+            String::from_utf8(layout.bytes().to_vec()).unwrap(),
+            tabs.replace("\"x\": 240", "\"x\": 7")
+        );
     }
 }

@@ -147,9 +147,11 @@ fn is_float(text: &str, is_yaml_1_1: bool) -> bool {
     }
     // `.5`; in YAML 1.1 without a sign, and its exponent always with one.
     let Some(part) = mantissa.strip_prefix('.') else { return false };
-    !(is_yaml_1_1 && unsigned.len() != text.len())
-        && !part.is_empty()
-        && digits(part)
+    let has_sign = unsigned.len() != text.len();
+    if is_yaml_1_1 && has_sign {
+        return false;
+    }
+    digits(part)
         && part.bytes().any(|byte| byte.is_ascii_digit())
         && exponent.is_none_or(|exponent| whole_exponent(exponent, true))
 }
