@@ -12,7 +12,7 @@ use crate::setup::{self, Need};
 use crate::shell::{Call, root, target_dir};
 
 const FLOW: &str = "flows/ask-docs";
-const QUESTION: &str = "How long does a new employee's probation last?";
+const QUESTION: &str = "What happens to finished lines when a batch is killed?";
 
 /// `cargo xtask demo [QUESTION]`
 pub fn run(args: &[String]) -> Outcome {

@@ -1,8 +1,9 @@
 //! Use case: run a flow on every line of its data, with a journal that survives being killed.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowbench_core::chat::Usage;
@@ -16,11 +17,11 @@ use flowbench_format::data::{BatchInputs, DataError, DataSource, FlowInput, Row}
 use flowbench_format::env_file::parse_env_file;
 use flowbench_format::run_file::{MapOrPath, parse_run_file};
 use flowbench_run::batch::{BatchEnd, BatchLine, BatchOptions, FinishedLine, run_batch};
-use flowbench_run::events::EventHub;
+use flowbench_run::events::{EventHub, EventSink};
 use flowbench_run::line::{AggregationLists, LineContext, aggregation_references, run_aggregation};
 use flowbench_store::{
-    JournalEnd, JournalHeader, JournalReader, LineRecord, ResumePolicy, RunJournal, RunKind, RunRecord,
-    RunState,
+    JournalEnd, JournalHeader, JournalReader, LineRecord, NodeRecord, ResumePolicy, RunJournal, RunKind,
+    RunRecord, RunState, line_from_events,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -312,13 +313,13 @@ pub async fn batch(
     let work = Work { request, ready: &ready, journal: &journal, total, run_id: &run_id };
     let ended = work.run_lines(&rows, progress).await?;
     let aggregated = work.aggregate(&ended).await?;
-    let error = ended.error.clone().or(aggregated.error);
+    let error = ended.error.clone().or(aggregated.error.clone());
     let status = if error.is_some() { Status::Failed } else { Status::Completed };
     let end = JournalEnd {
         status,
         finished_ms: SystemClock.now_ms(),
         metrics: aggregated.metrics.clone(),
-        nodes: Vec::new(),
+        nodes: aggregated.nodes,
         error: error.clone(),
     };
     // A batch that was cut short has no end yet: it can be resumed.
@@ -367,6 +368,32 @@ struct Work<'a> {
     run_id: &'a RunId,
 }
 
+/// Events of the lines in flight, until each becomes part of its line's record.
+#[derive(Clone, Default)]
+struct OpenLines(Arc<Mutex<HashMap<u64, Vec<RunEvent>>>>);
+
+impl OpenLines {
+    fn sink(&self) -> EventSink {
+        let lines = Arc::clone(&self.0);
+        Arc::new(move |event: &RunEvent| {
+            if let Some(line) = event.line {
+                lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(line)
+                    .or_default()
+                    .push(event.clone());
+            }
+        })
+    }
+
+    /// What the nodes of a finished line did.
+    fn close(&self, line: u64) -> Vec<NodeRecord> {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&line).unwrap_or_default();
+        line_from_events(line, &events).nodes
+    }
+}
+
 /// How the lines ended.
 struct LinesEnd {
     progress: Progress,
@@ -378,6 +405,7 @@ struct LinesEnd {
 #[derive(Default)]
 struct AggregationEnd {
     metrics: Map<String, Value>,
+    nodes: Vec<NodeRecord>,
     error: Option<Failure>,
 }
 
@@ -395,7 +423,8 @@ impl Work<'_> {
         progress: ProgressReader<'_>,
     ) -> Result<LinesEnd, ApiError> {
         let flow = Arc::clone(&self.ready.prepared.flow);
-        let hub = EventHub::new(self.run_id.clone(), Arc::new(SystemClock), Vec::new());
+        let open_lines = OpenLines::default();
+        let hub = EventHub::new(self.run_id.clone(), Arc::new(SystemClock), vec![open_lines.sink()]);
         let settings = RunSettings { is_streaming: false, ..self.request.settings.clone() };
         let shared = shared(self.ready, &settings, hub);
         let mut at = Progress { total: self.total, ..Progress::default() };
@@ -437,6 +466,7 @@ impl Work<'_> {
                 duration_ms: line.duration_ms,
                 usage: line.usage,
                 cost: line.cost,
+                nodes: open_lines.close(line.number),
                 ..LineRecord::new(line.number, line.status)
             };
             // Written before it is counted: what the user saw as finished is finished after any crash.
@@ -485,12 +515,20 @@ impl Work<'_> {
                 list.push(record.aggregation.get(reference).cloned().unwrap_or(Value::Null));
             }
         }
-        let hub =
-            EventHub::new(self.run_id.clone(), Arc::new(SystemClock), vec![Arc::new(|_: &RunEvent| {})]);
+        let told: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
+        let keeper: EventSink = {
+            let told = Arc::clone(&told);
+            Arc::new(move |event: &RunEvent| {
+                told.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone())
+            })
+        };
+        let hub = EventHub::new(self.run_id.clone(), Arc::new(SystemClock), vec![keeper]);
         let shared = shared(self.ready, &self.request.settings, hub);
         let context = LineContext::new(shared, Arc::clone(flow), None);
         let (_, metrics, error) = run_aggregation(&context, &lists).await;
-        Ok(AggregationEnd { metrics: metrics.into_iter().collect(), error })
+        let events = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+        let nodes = line_from_events(0, &events).nodes;
+        Ok(AggregationEnd { metrics: metrics.into_iter().collect(), nodes, error })
     }
 }
 

@@ -10,9 +10,9 @@ use flowbench_core::connection::ConnectionKind;
 use flowbench_core::event::{Cost, ModelCall, RunEventKind};
 use flowbench_core::ids::NodeId;
 use flowbench_core::ports::{
-    ChunkSink, CodeCall, CodeError, CodeErrorKind, CodeHost, CodeResult, CodeRunner, EmbeddingPurpose,
-    Embeddings, Hit, HttpCaller, HttpRequest, HttpResponse, ModelError, ModelErrorKind, ModelSource,
-    RetrievalQuery, Retriever,
+    ChatModel, ChunkSink, CodeCall, CodeError, CodeErrorKind, CodeHost, CodeResult, CodeRunner,
+    EmbeddingPurpose, Embeddings, Hit, HttpCaller, HttpRequest, HttpResponse, ModelError, ModelErrorKind,
+    ModelSource, RetrievalQuery, Retriever,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -178,7 +178,7 @@ impl Calls {
             self.tell_call(scope, identity, request, &Ok(reply.clone()), usage_cost, started, 1);
             return Ok(reply);
         }
-        let chat_model = self.ports.models.chat_model(connection, &self.model_name(connection, choice)?)?;
+        let chat_model = self.chat_model(connection, self.model_name(connection, choice)?).await?;
         let identity = chat_model.identity();
         let delivered = Arc::new(AtomicBool::new(false));
         let mut attempts = 0;
@@ -333,6 +333,21 @@ impl Calls {
         let outcome = self.ports.code.call(call, host).await;
         self.keep(CallKind::Code, &call_name, asked, outcome.as_ref());
         outcome
+    }
+
+    /// A model by name. Loading a local one takes a while and happens off the async threads.
+    async fn chat_model(&self, connection: &str, model: String) -> Result<Arc<dyn ChatModel>, ModelError> {
+        if connection != "local" {
+            return self.ports.models.chat_model(connection, &model);
+        }
+        let models = Arc::clone(&self.ports.models);
+        let loading = tokio::task::spawn_blocking(move || models.chat_model("local", &model));
+        loading.await.unwrap_or_else(|error| {
+            Err(ModelError::new(
+                ModelErrorKind::Internal,
+                format!("loading the model ended abnormally: {error}"),
+            ))
+        })
     }
 
     /// The one of a node's model names that its connection goes by: Azure has deployments, all others models.
