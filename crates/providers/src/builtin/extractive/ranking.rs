@@ -16,8 +16,10 @@ const PASSAGE_WEIGHT: f64 = 0.3;
 const NEIGHBOUR_WEIGHT: f64 = 0.15;
 /// Added share when the sentence holds the kind of thing asked for (a number, a name).
 const KIND_BONUS: f64 = 0.15;
-/// Sentences after the best must score at least this share of it.
-const NEARLY_BEST: f64 = 0.7;
+/// Sentences after the best must score at least this share of it, those of other passages more: a second source
+/// that only shares words distracts.
+const NEARLY_BEST: f64 = 0.75;
+const NEARLY_BEST_ELSEWHERE: f64 = 0.85;
 /// Most sentences of an answer.
 const MOST_SENTENCES: usize = 3;
 /// Share of the question's weight that the best passage must hold; below, the context is about something else.
@@ -73,11 +75,12 @@ pub(super) fn best_sentences(question: &str, passages: &[Passage]) -> Vec<Best> 
     if by_sentence.coverage(&asked, &passage_terms[split[best_at].0]) < LEAST_COVERAGE {
         return Vec::new();
     }
-    let mut chosen: Vec<(usize, f64)> = scored
-        .into_iter()
-        .take(MOST_SENTENCES)
-        .take_while(|(_, score)| *score >= NEARLY_BEST * best_score)
-        .collect();
+    let best_passage = split[best_at].0;
+    let is_near = |(at, score): &(usize, f64)| {
+        let share = if split[*at].0 == best_passage { NEARLY_BEST } else { NEARLY_BEST_ELSEWHERE };
+        *score >= share * best_score
+    };
+    let mut chosen: Vec<(usize, f64)> = scored.into_iter().filter(is_near).take(MOST_SENTENCES).collect();
     let mut rank_of_passage: Vec<usize> = Vec::new();
     for (at, _) in &chosen {
         if !rank_of_passage.contains(&split[*at].0) {
