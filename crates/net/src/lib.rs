@@ -7,6 +7,21 @@
 //!
 //! `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and `SSL_CERT_FILE` are honoured. Behind a proxy the proxy resolves
 //! names, so only addresses written as numbers can be checked here.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # struct SomeClock;
+//! # impl flowbench_core::ports::Clock for SomeClock {
+//! #     fn now_ms(&self) -> u64 { 0 }
+//! # }
+//! use flowbench_net::{NetError, Outbound, Policy, Request};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let client = Outbound::new(Policy::closed().allow("*.example.com"), Arc::new(SomeClock));
+//! let refused = client.send(Request::get("https://example.org/")).await.err();
+//! assert_eq!(refused, Some(NetError::HostNotAllowed { host: "example.org".to_owned() }));
+//! # });
+//! ```
 
 mod caller;
 mod client;
