@@ -6,7 +6,6 @@ use crate::error::ApiError;
 use crate::load::{LoadedFlow, Prepared};
 use crate::settings::RunSettings;
 use crate::trust::{Approval as Word, approval};
-use crate::workspace::Workspace;
 
 /// What the user allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,6 @@ pub struct Approval {
 
 /// Looks whether the flow is approved, and refuses where it needs to be and is not.
 pub fn approve(
-    workspace: &Workspace,
     loaded: &LoadedFlow,
     prepared: &Prepared,
     settings: &RunSettings,
@@ -26,7 +24,7 @@ pub fn approve(
         return Ok(Approval { allows_folder_hosts: true });
     }
     // A replay of recorded results starts no process and asks no host.
-    if settings.replay.is_some() {
+    if settings.replay.is_some() && prepared.outside.is_empty() {
         return Ok(Approval { allows_folder_hosts: false });
     }
     let mut is_approved = true;
@@ -56,7 +54,15 @@ pub fn approve(
                 shell_word(&loaded.folder.display().to_string())
             )));
     }
-    let _ = workspace;
+    if let Some(path) = prepared.outside.first().filter(|_| !is_approved) {
+        let flow = loaded.shown();
+        return Err(ApiError::wrong_use(
+            "path/forbidden",
+            format!("flow `{flow}` reads `{}`, which is outside the workspace, and its folder is not approved", path.display()),
+        )
+        .hint("allow it for this call with `--trust`, or make the common folder a workspace with a `flowbench.yaml`")
+        .hint(format!("or for good: flowbench trust {}", shell_word(&loaded.folder.display().to_string()))));
+    }
     Ok(Approval { allows_folder_hosts: is_approved })
 }
 

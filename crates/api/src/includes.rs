@@ -1,8 +1,9 @@
 //! A flow's folder with its `additional_includes` merged in: first as a map of names, and as a real folder only
 //! when Python must import from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flowbench_core::finding::Finding;
 use flowbench_core::flow::Places;
@@ -24,6 +25,8 @@ pub struct SourceFolder {
     boundary: PathBuf,
     /// Merged name to real file, for what includes bring.
     included: BTreeMap<String, PathBuf>,
+    /// Files and folders outside the boundary that the flow names: running it needs the user's word.
+    outside: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl SourceFolder {
@@ -36,7 +39,8 @@ impl SourceFolder {
         findings: &mut Vec<Finding>,
     ) -> Result<Self, ApiError> {
         let boundary = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
-        let mut merged = Self { folder: folder.to_owned(), boundary, included: BTreeMap::new() };
+        let mut merged =
+            Self { folder: folder.to_owned(), boundary, included: BTreeMap::new(), outside: Arc::default() };
         for (index, include) in includes.iter().enumerate() {
             let place = places.of(&format!("/additional_includes/{index}"));
             match merged.include(include) {
@@ -77,7 +81,7 @@ impl SourceFolder {
                 "asks to zip a folder, which this version does not do; include the folder itself".to_owned()
             );
         }
-        self.check_inside(&path)?;
+        self.note_if_outside(&path)?;
         let canonical = path.canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
         let Some(name) = canonical.file_name().map(|name| name.to_string_lossy().into_owned()) else {
             return Err("has no name".to_owned());
@@ -111,29 +115,56 @@ impl SourceFolder {
         Ok(())
     }
 
-    fn check_inside(&self, path: &Path) -> Result<(), String> {
+    /// True if a path that exists is within the workspace.
+    fn is_inside(&self, path: &Path) -> Result<bool, String> {
         let canonical = path.canonicalize().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => "does not exist".to_owned(),
             _ => format!("cannot be read: {error}"),
         })?;
-        match canonical.starts_with(&self.boundary) {
-            true => Ok(()),
-            false => Err("is outside the workspace".to_owned()),
+        Ok(canonical.starts_with(&self.boundary))
+    }
+
+    /// Notes a path outside the workspace: it may be looked at, and what runs with it needs the user's word.
+    fn note_if_outside(&self, path: &Path) -> Result<(), String> {
+        if !self.is_inside(path)? {
+            self.outside.lock().unwrap_or_else(PoisonError::into_inner).insert(normalise(path));
         }
+        Ok(())
+    }
+
+    /// Paths outside the workspace that the flow names.
+    pub fn outside(&self) -> Vec<PathBuf> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// A path as the flow's folder sees it, without this machine's folders above it where that can be.
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.folder).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
     /// The real file of a path that a node names; else why there is none.
     pub fn find(&self, path: &str) -> Result<PathBuf, String> {
+        let real = self.locate(path)?;
+        self.note_if_outside(&real)?;
+        Ok(real)
+    }
+
+    /// The same for a path that a *value* names: it must be within the workspace or among the includes.
+    pub fn find_inside(&self, path: &str) -> Result<PathBuf, String> {
+        let real = self.locate(path)?;
+        match self.is_inside(&real)? || self.included.values().any(|included| *included == real) {
+            true => Ok(real),
+            false => Err("is outside the workspace".to_owned()),
+        }
+    }
+
+    fn locate(&self, path: &str) -> Result<PathBuf, String> {
         if path.is_empty() {
             return Err("has no name".to_owned());
         }
         let plain = normalise(Path::new(path));
-        if let Some(real) = self.included.get(plain.to_string_lossy().replace('\\', "/").as_str()) {
-            return Ok(real.clone());
-        }
-        let real = self.folder.join(&plain);
-        self.check_inside(&real)?;
-        Ok(real)
+        let included = self.included.get(plain.to_string_lossy().replace('\\', "/").as_str());
+        Ok(included.cloned().unwrap_or_else(|| self.folder.join(&plain)))
     }
 
     /// Folder in which Python runs: the flow's own, or a merged copy where there are includes.

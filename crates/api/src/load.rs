@@ -9,10 +9,10 @@ use std::sync::Arc;
 use flowbench_core::check::{CheckedFlow, check_flow, tool_names};
 use flowbench_core::connection::Connection;
 use flowbench_core::facts::{FlowFacts, SourceFacts};
-use flowbench_core::finding::Finding;
+use flowbench_core::finding::{Finding, Place};
 use flowbench_core::flow::{FlowDraft, NodeDraft};
 use flowbench_core::plan::{Plan, PlanOptions};
-use flowbench_prompt::{ImageReader, Template};
+use flowbench_prompt::{ImageReader, Template, role_findings};
 use flowbench_run::digest::{digest_bytes, digest_value};
 use flowbench_run::line::MAX_DEPTH;
 use flowbench_run::prepared::PreparedFlow;
@@ -160,13 +160,20 @@ pub fn load_flow(workspace: &Workspace, path: &Path, options: &LoadOptions) -> R
             && !facts.sources.contains_key(&path)
             && !loaded.templates.contains_key(&path)
         {
-            let found = loaded.read_node_source(node, &path);
+            let found = loaded.read_node_source(workspace, node, &path);
             facts.sources.insert(path, found);
         }
     }
     let fallback = loaded.name();
     let outcome = check_flow(&loaded.draft, &fallback, &facts);
     loaded.findings.extend(outcome.findings);
+    for path in loaded.sources.outside() {
+        loaded.findings.push(
+            Finding::warning("outside-path", format!("`{}` is outside the workspace", loaded.sources.shown(&path)))
+                .at(loaded.draft.places.of(""))
+                .suggest("running the flow needs `--trust` or `flowbench trust`; or make the common folder a workspace with `flowbench.yaml`"),
+        );
+    }
     loaded.facts = Arc::new(facts);
     if !flowbench_core::finding::has_errors(&loaded.findings) {
         loaded.checked = outcome.flow.map(Arc::new);
@@ -213,11 +220,12 @@ impl LoadedFlow {
         }
     }
 
-    fn read_node_source(&mut self, node: &NodeDraft, path: &str) -> SourceFacts {
+    fn read_node_source(&mut self, workspace: &Workspace, node: &NodeDraft, path: &str) -> SourceFacts {
         let file = match self.sources.find(path) {
             Ok(file) => file,
             Err(reason) => return SourceFacts::Missing { reason },
         };
+        let shown = workspace.shown(&file);
         if node.kind.as_deref() == Some("flow") {
             return match find_flow_file(&file) {
                 Ok(_) => SourceFacts::Present,
@@ -245,6 +253,12 @@ impl LoadedFlow {
                             variables: template.variables().to_vec(),
                             has_roles: has_role_line(text),
                         };
+                        if node.kind.as_deref() == Some("llm") && node.api.as_deref() != Some("completion") {
+                            self.findings.extend(role_findings(&template).into_iter().map(|finding| {
+                                let place = Place { file: Some(shown.clone()), ..finding.place.clone() };
+                                finding.at(place).on_node(&node.name)
+                            }));
+                        }
                         self.templates.insert(path.to_owned(), Arc::new(template));
                         facts
                     }
@@ -299,6 +313,8 @@ pub struct Prepared {
     pub runs_python: bool,
     /// Folders of all flows that take part.
     pub folders: Vec<PathBuf>,
+    /// Paths outside the workspace that they name.
+    pub outside: Vec<PathBuf>,
 }
 
 fn prepare_at(
@@ -317,6 +333,7 @@ fn prepare_at(
         .hint("look for a flow that calls itself"));
     }
     let (mut runs_python, mut folders) = (loaded.runs_python(), vec![loaded.folder.clone()]);
+    let mut outside = Vec::new();
     let mut flows = HashMap::new();
     for node in &loaded.draft.nodes {
         let mut called: Vec<String> = Vec::new();
@@ -338,6 +355,7 @@ fn prepare_at(
             let inner = prepare_at(workspace, &inner, &PlanOptions::default(), environment, depth + 1)?;
             runs_python |= inner.runs_python;
             folders.extend(inner.folders);
+            outside.extend(inner.outside);
             flows.insert(path, inner.flow);
         }
     }
@@ -364,7 +382,9 @@ fn prepare_at(
         sample: loaded.sample.clone(),
         environment: environment.to_vec(),
     };
-    Ok(Prepared { flow: Arc::new(flow), runs_python, folders })
+    // Called flows are looked for above; their paths are known only now.
+    outside.extend(loaded.sources.outside());
+    Ok(Prepared { flow: Arc::new(flow), runs_python, folders, outside })
 }
 
 fn known_connections(workspace: &Workspace, inline: Option<&Connection>) -> Vec<String> {
@@ -378,7 +398,7 @@ struct FlowImages(SourceFolder);
 
 impl ImageReader for FlowImages {
     fn read_image(&self, path: &str) -> Result<Vec<u8>, String> {
-        let file = self.0.find(path)?;
+        let file = self.0.find_inside(path)?;
         let size = std::fs::metadata(&file).map_err(|error| crate::error::reason(&error))?.len();
         if size > flowbench_prompt::images::MAX_IMAGE_BYTES as u64 {
             return Err(format!("it has {size} bytes, which is too many"));

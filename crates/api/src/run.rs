@@ -126,7 +126,7 @@ pub async fn make_ready(
     wiring.hold(loaded.inline.as_ref());
     let environment = wiring.environment(&loaded, settings)?;
     let prepared = prepare(workspace, &loaded, plan, &environment)?;
-    let approval = approve(workspace, &loaded, &prepared, settings)?;
+    let approval = approve(&loaded, &prepared, settings)?;
     wiring.allow(&approval);
     wiring.install(&loaded, &prepared, settings, &|_| {}).await?;
     Ok(Ready { loaded, prepared, wiring })

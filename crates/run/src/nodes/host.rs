@@ -114,7 +114,7 @@ impl EngineHost {
         let choice = ModelChoice::named(text(&parameters, "model").unwrap_or_default());
         let reply = self.line.shared.calls.chat(&self.scope, &connection, &choice, &request, None).await?;
         Ok(match wants_message {
-            true => message_map(&reply.message),
+            true => message_map(&reply.message, split.has_legacy_functions),
             false => Value::String(reply.message.content_text()),
         })
     }

@@ -42,7 +42,7 @@ pub(super) async fn run(
     call: &LlmCall<'_>,
     inputs: Map<String, Value>,
 ) -> Result<Value, NodeFailure> {
-    let (connection, choice, request) = prepare(context, call, inputs)?;
+    let Prepared { connection, choice, request, has_legacy_functions } = prepare(context, call, inputs)?;
     let reply = context
         .line
         .shared
@@ -53,8 +53,17 @@ pub(super) async fn run(
     Ok(match request.tools.is_empty() {
         true => Value::String(reply.message.content_text()),
         // With tools of its own making the flow gets the whole message, as from prompt flow.
-        false => message_map(&reply.message),
+        false => message_map(&reply.message, has_legacy_functions),
     })
+}
+
+/// A node's call, ready to be made.
+pub(super) struct Prepared {
+    pub connection: String,
+    pub choice: ModelChoice,
+    pub request: ChatRequest,
+    /// The flow gave `functions`, and expects `function_call`.
+    pub has_legacy_functions: bool,
 }
 
 /// Connection, model and request of a node.
@@ -62,7 +71,7 @@ pub(super) fn prepare(
     context: &NodeContext<'_>,
     call: &LlmCall<'_>,
     mut inputs: Map<String, Value>,
-) -> Result<(String, ModelChoice, ChatRequest), NodeFailure> {
+) -> Result<Prepared, NodeFailure> {
     let connection = match (call.connection, inputs.remove("connection")) {
         (Some(named), _) => named.to_owned(),
         (None, Some(Value::String(named))) => named,
@@ -98,7 +107,7 @@ pub(super) fn prepare(
         tool_choice: split.tool_choice,
         response_format: split.response_format,
     };
-    Ok((connection, choice, request))
+    Ok(Prepared { connection, choice, request, has_legacy_functions: split.has_legacy_functions })
 }
 
 /// Messages of a template with these values.
@@ -162,7 +171,7 @@ pub(super) fn warn_of_ending(context: &NodeContext<'_>, reply: &ChatReply) {
 }
 
 /// A message in the form in which OpenAI's API gives it.
-pub(super) fn message_map(message: &Message) -> Value {
+pub(super) fn message_map(message: &Message, has_legacy_functions: bool) -> Value {
     let calls: Vec<Value> = message
         .tool_calls
         .iter()
@@ -174,7 +183,9 @@ pub(super) fn message_map(message: &Message) -> Value {
         message.content.as_ref().map_or(Value::Null, |content| json!(content.text())),
     );
     map.insert("role".to_owned(), json!(message.role.as_str()));
-    if !calls.is_empty() {
+    if let (true, Some(call)) = (has_legacy_functions, message.tool_calls.first()) {
+        map.insert("function_call".to_owned(), json!({"arguments": call.arguments, "name": call.name}));
+    } else if !calls.is_empty() {
         map.insert("tool_calls".to_owned(), Value::Array(calls));
     }
     Value::Object(map)

@@ -38,7 +38,7 @@ pub(super) async fn run_loop(
         by_name.insert(definition.name.clone(), tool);
         definitions.push(definition);
     }
-    let (connection, choice, mut request) = llm::prepare(context, call, inputs)?;
+    let llm::Prepared { connection, choice, mut request, .. } = llm::prepare(context, call, inputs)?;
     request.tools.extend(definitions);
     for step in 0..max_steps.max(1) {
         let reply = context
