@@ -67,8 +67,8 @@ async fn stream(wire: &mut Wire, chunks: Vec<Value>) -> Result<()> {
 }
 
 /// The request as compact JSON text: sorted keys, whole numbers as integers, no nulls at the top, no word of
-/// streaming.
-pub fn canonical(body: &Value) -> String {
+/// streaming. Numbers beyond 1e15 or below 1e-4 are written as Rust does, not as Python does.
+fn canonical(body: &Value) -> String {
     let mut kept = body.clone();
     if let Value::Object(map) = &mut kept {
         map.retain(|key, value| !value.is_null() && key != "stream" && key != "stream_options");
