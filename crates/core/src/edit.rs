@@ -318,7 +318,7 @@ pub enum EditError {
     /// The text has errors; a part of it may mean something else than it seems.
     #[error("the file has YAML errors, and is not edited until they are repaired")]
     BrokenText,
-    /// The part belongs to an anchor and stands in several places.
+    /// The part comes from a merge key and stands in several places.
     #[error("`{pointer}` comes from an alias or a merge key, and changing it would change other parts")]
     Shared {
         /// JSON pointer.
@@ -629,9 +629,8 @@ fn body_path(document: &Value, node: &str, variant: Option<&str>) -> Result<Path
     }
 }
 
-/// Every text of the document that a reference may stand in, with its path.
-pub fn reference_texts(document: &Value) -> Vec<(Path, &str)> {
-    let mut out = Vec::new();
+/// Bodies of all nodes and of their variants, with their paths.
+fn bodies(document: &Value) -> Vec<(Path, &Value)> {
     let mut bodies: Vec<(Path, &Value)> = Vec::new();
     for (index, node) in document.get("nodes").and_then(Value::as_array).into_iter().flatten().enumerate() {
         bodies.push((vec![key("nodes"), PathStep::Index(index)], node));
@@ -643,7 +642,13 @@ pub fn reference_texts(document: &Value) -> Vec<(Path, &str)> {
             }
         }
     }
-    for (path, body) in bodies {
+    bodies
+}
+
+/// Every text of the document that a reference may stand in, with its path.
+pub fn reference_texts(document: &Value) -> Vec<(Path, &str)> {
+    let mut out = Vec::new();
+    for (path, body) in bodies(document) {
         let at = |steps: &[&str]| {
             let mut path = path.clone();
             path.extend(keys(steps));
@@ -697,9 +702,10 @@ fn rename_references(document: &Value, from: &str, to: &str, is_input: bool, ste
 /// Entries of llm nodes' `tools` that name the node: `NAME` or `{node: NAME}`.
 fn tool_entries(document: &Value, name: &str) -> Vec<Path> {
     let mut out = Vec::new();
-    for (index, node) in document.get("nodes").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        for (at, entry) in node.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
-            let mut path = vec![key("nodes"), PathStep::Index(index), key("tools"), PathStep::Index(at)];
+    for (body_path, body) in bodies(document) {
+        for (at, entry) in body.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let mut path = body_path.clone();
+            path.extend([key("tools"), PathStep::Index(at)]);
             if entry.as_str() == Some(name) {
                 out.push(path);
             } else if entry.get("node").and_then(Value::as_str) == Some(name) {
@@ -1005,7 +1011,7 @@ mod tests {
                 {"name": "old", "use_variants": true}
             ],
             "node_variants": {"old": {"default_variant_id": "v0", "variants": {
-                "v0": {"node": {"inputs": {"x": "${find.output}"}}}}}}
+                "v0": {"node": {"inputs": {"x": "${find.output}"}, "tools": [{"node": "find"}]}}}}}
         })
     }
 
@@ -1030,7 +1036,8 @@ mod tests {
         let expected = text
             .replace("\"name\":\"find\"", "\"name\":\"search\"")
             .replace("${find", "${search")
-            .replace("[\"find\",{\"node\":\"find\"}", "[\"search\",{\"node\":\"search\"}");
+            .replace("[\"find\",", "[\"search\",")
+            .replace("{\"node\":\"find\"}", "{\"node\":\"search\"}");
         assert_eq!(renamed.to_string(), expected);
         let renamed = after(&EditOperation::RenameNode { from: "old".into(), to: "new".into() });
         assert_eq!(renamed.to_string(), text.replace("\"old\"", "\"new\""));

@@ -11,11 +11,15 @@ use flowbench_core::reference::PathStep;
 use serde_json::{Map, Value};
 
 use super::YamlDocument;
-use super::locate::manner_of;
+use super::locate::{is_merge, key_text, manner_of};
 use super::splice::{Action, Splice, Writer};
+use super::tree::{Content, Node};
 
 impl YamlDocument {
     /// Makes the steps one after the other. Gives the new document and the changes of the text.
+    ///
+    /// Where an edit is about one of several places that share a part through aliases, the aliases are written
+    /// out first; an edit that means the same in all of them keeps them.
     pub fn edit(&self, steps: &[EditStep]) -> Result<(Self, Vec<TextChange>), EditError> {
         if !self.tree.is_editable || self.has_errors() {
             return Err(EditError::BrokenText);
@@ -25,16 +29,51 @@ impl YamlDocument {
             step.apply(&mut expected)?;
         }
         let mut refusal = None;
-        for is_careful in [false, true] {
-            match self.edit_in_manner(steps, is_careful) {
-                Ok((document, changes)) if document.says(&expected, steps) => return Ok((document, changes)),
-                Ok(_) => {}
-                Err(error @ EditError::NotPossible { .. }) => refusal = Some(error),
-                Err(error) => return Err(error),
+        for writes_out_aliases in [false, true] {
+            if writes_out_aliases && self.tree.aliases.is_empty() {
+                break;
+            }
+            for is_careful in [false, true] {
+                let made = if writes_out_aliases {
+                    self.without_aliases().and_then(|(document, mut changes)| {
+                        let made = document.edit_in_manner(steps, is_careful)?;
+                        changes.extend(made.changes);
+                        Ok(Edited { changes, ..made })
+                    })
+                } else {
+                    self.edit_in_manner(steps, is_careful)
+                };
+                match made {
+                    Ok(made) if made.document.says(&expected) => return Ok((made.document, made.changes)),
+                    Ok(made) => refusal = made.skipped.or(refusal),
+                    Err(error @ (EditError::NotPossible { .. } | EditError::Shared { .. })) => {
+                        refusal = Some(error);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         let pointer = steps.first().map_or_else(String::new, |step| pointer_of(step_path(step)));
         Err(refusal.unwrap_or(EditError::NotPossible { pointer }))
+    }
+
+    /// The same document with the value in place of every alias. Merge keys stay.
+    fn without_aliases(&self) -> Result<(Self, Vec<TextChange>), EditError> {
+        let mut paths = Vec::new();
+        if let Some(root) = &self.tree.root {
+            alias_paths(root, self.tree.is_yaml_1_1, &mut Vec::new(), &mut paths);
+        }
+        let writer = Writer { text: &self.text, tree: &self.tree, manner: manner_of(&self.tree) };
+        let mut splices = Vec::new();
+        for path in paths {
+            if let Some(value) = part(&self.value, &path) {
+                splices.extend(writer.splices(&Action::Replace { path, value: value.clone() })?);
+            }
+        }
+        let not_possible = EditError::NotPossible { pointer: String::new() };
+        let (text, changes) = spliced(&self.text, splices).ok_or_else(|| not_possible.clone())?;
+        let document = Self::parse(text.as_bytes(), self.places.file.as_deref());
+        if document.says(&self.value) { Ok((document, changes)) } else { Err(not_possible) }
     }
 
     /// As [`YamlDocument::edit`], for a text that is JSON: every new text is quoted.
@@ -42,7 +81,8 @@ impl YamlDocument {
         if !self.tree.is_editable || self.has_errors() {
             return Err(EditError::BrokenText);
         }
-        self.edit_in_manner(steps, true)
+        let made = self.edit_in_manner(steps, true)?;
+        Ok((made.document, made.changes))
     }
 
     /// Replaces texts, in order. Works on broken texts too, as long as they are UTF-8.
@@ -65,33 +105,19 @@ impl YamlDocument {
         flowbench_core::finding::has_errors(&self.findings)
     }
 
-    /// True if the document was read whole and says that value. Where aliases carry a change to other parts,
-    /// only the changed parts are compared.
-    fn says(&self, expected: &Value, steps: &[EditStep]) -> bool {
-        if !self.tree.is_editable || self.has_errors() {
-            return false;
-        }
-        if self.value == *expected {
-            return true;
-        }
-        !self.tree.aliases.is_empty()
-            && steps.iter().all(|step| {
-                matches!(step, EditStep::Set { .. } | EditStep::Comment { .. })
-                    && part(&self.value, step_path(step)) == part(expected, step_path(step))
-            })
+    /// True if the document was read whole and says that value.
+    fn says(&self, expected: &Value) -> bool {
+        self.tree.is_editable && !self.has_errors() && self.value == *expected
     }
 
-    fn edit_in_manner(
-        &self,
-        steps: &[EditStep],
-        is_careful: bool,
-    ) -> Result<(Self, Vec<TextChange>), EditError> {
+    fn edit_in_manner(&self, steps: &[EditStep], is_careful: bool) -> Result<Edited, EditError> {
+        let mut skipped = None;
         let mut queue: VecDeque<EditStep> = steps.iter().cloned().collect();
         let mut changes = Vec::new();
         let mut current: Option<Self> = None;
         while !queue.is_empty() {
             let document = current.as_ref().unwrap_or(self);
-            let splices = document.next_splices(&mut queue, is_careful)?;
+            let splices = document.next_splices(&mut queue, is_careful, &mut skipped)?;
             if splices.is_empty() {
                 continue;
             }
@@ -108,7 +134,7 @@ impl YamlDocument {
             Some(document) => document,
             None => Self::parse(self.text.as_bytes(), self.places.file.as_deref()),
         };
-        Ok((document, changes))
+        Ok(Edited { document, changes, skipped })
     }
 
     /// Splices of as many steps as can be made against this text at once: the next one, and those behind it
@@ -117,6 +143,7 @@ impl YamlDocument {
         &self,
         queue: &mut VecDeque<EditStep>,
         is_careful: bool,
+        skipped: &mut Option<EditError>,
     ) -> Result<Vec<Splice>, EditError> {
         let mut manner = manner_of(&self.tree);
         manner.is_careful = is_careful;
@@ -137,7 +164,15 @@ impl YamlDocument {
                         queue.push_front(step);
                         break;
                     }
-                    splices.extend(writer.splices(&action)?);
+                    match writer.splices(&action) {
+                        Ok(made) => splices.extend(made),
+                        // Another step may make the same change where the part is anchored; the end tells.
+                        Err(error @ EditError::Shared { .. }) if action.is_local() => {
+                            *skipped = Some(error);
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                     touched.push(action.path().clone());
                     if !action.is_local() {
                         break;
@@ -146,6 +181,37 @@ impl YamlDocument {
             }
         }
         Ok(splices)
+    }
+}
+
+/// A document after an edit.
+struct Edited {
+    document: YamlDocument,
+    changes: Vec<TextChange>,
+    /// A step that was left out, because its part stands behind an alias.
+    skipped: Option<EditError>,
+}
+
+/// Paths of all aliases that are values.
+fn alias_paths(node: &Node, is_yaml_1_1: bool, path: &mut Path, out: &mut Vec<Path>) {
+    match &node.content {
+        Content::Alias(_) => out.push(path.clone()),
+        Content::Scalar { .. } => {}
+        Content::List { items, .. } => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(PathStep::Index(index));
+                alias_paths(&item.node, is_yaml_1_1, path, out);
+                path.pop();
+            }
+        }
+        Content::Map { entries, .. } => {
+            for entry in entries.iter().filter(|entry| !is_merge(entry)) {
+                let Some(key) = key_text(&entry.key, is_yaml_1_1) else { continue };
+                path.push(PathStep::Key(key));
+                alias_paths(&entry.value, is_yaml_1_1, path, out);
+                path.pop();
+            }
+        }
     }
 }
 

@@ -96,13 +96,13 @@ pub(crate) fn find<'d>(tree: &'d Tree, path: &[PathStep]) -> Result<Found<'d>, E
     Ok(found)
 }
 
-fn is_merge(entry: &Entry) -> bool {
+pub(crate) fn is_merge(entry: &Entry) -> bool {
     entry.key.tag.is_none()
         && matches!(&entry.key.content, Content::Scalar { style: Style::Plain, text } if text == "<<")
 }
 
 /// A key as the value's key says it.
-fn key_text(key: &Node, is_yaml_1_1: bool) -> Option<String> {
+pub(crate) fn key_text(key: &Node, is_yaml_1_1: bool) -> Option<String> {
     let Content::Scalar { style, text } = &key.content else { return None };
     if !matches!(style, Style::Plain | Style::Empty) || matches!(key.tag, Some(Tag::Text | Tag::NonSpecific))
     {

@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 use super::*;
 use serde_json::json;
 

@@ -14,6 +14,8 @@ const FLOW_STYLE: &str = "{inputs: {question: {type: string}, top: {type: int}},
 
 const COMPACT: &str = "nodes:\n  -   name: find\n      inputs: { }\n\n  # a\n  -\n    name: ask\n    # b\n    inputs:\n      'k': >-\n        folded\n        text\n\n      l:\n      - - 1\n        - 2\n      -\n  - {name: check}\ninputs:\n  question:\n  top: {}";
 
+const SHARED: &str = "inputs: &in\n  question: &q {type: string}\n  top: *q\nnodes:\n- name: find\n  inputs: &id001\n    question: ${inputs.question}\n    top: &t [1, 2]\n- name: ask\n  inputs: *id001\n- name: check\n  use_variants: true\nnode_variants:\n  check:\n    default_variant_id: a\n    variants:\n      a:\n        node:\n          inputs: *id001\n      b: {node: {inputs: {x: *t, y: \"${find.output}\"}}}\nx-own: *in # last\n";
+
 /// The same flow in different hands.
 fn texts() -> impl Strategy<Value = String> {
     let windows = format!("\u{feff}{}", FLOW.replace('\n', "\r\n"));
@@ -24,6 +26,7 @@ fn texts() -> impl Strategy<Value = String> {
         Just(cut),
         Just(FLOW_STYLE.to_owned()),
         Just(COMPACT.to_owned()),
+        Just(SHARED.to_owned()),
         Just(format!("%YAML 1.2\n--- # start\n{FLOW}...\n# end")),
     ]
 }

@@ -426,7 +426,11 @@ fn edits_that_cannot_be_made_leave_everything_as_it_was() {
         error
     };
     let set = EditOperation::SetKey { path: keys(&["b", "x"]), value: json!(2) };
-    assert_eq!(refusal("a: &m {x: 1}\nb: *m\n", &set), EditError::Shared { pointer: "/b/x".into() });
+    let merged = EditOperation::RemoveKey { path: keys(&["b", "x"]) };
+    assert_eq!(
+        refusal("a: &m {x: 1}\nb:\n  <<: *m\n  y: 1\n", &merged),
+        EditError::Shared { pointer: "/b/x".into() }
+    );
     assert_eq!(refusal("a: 'open\n", &set), EditError::BrokenText);
     assert_eq!(refusal("a: 1\na: 2\n", &set), EditError::BrokenText);
     let stale = EditOperation::ReplaceText {
@@ -439,6 +443,28 @@ fn edits_that_cannot_be_made_leave_everything_as_it_was() {
     assert_eq!(refusal("a: 1\n", &stale), EditError::Stale { at: 1 });
     let inner = EditOperation::SetKey { path: keys(&["a", "b"]), value: json!(2) };
     assert!(matches!(refusal("a: 1\n", &inner), EditError::WrongShape { .. }));
+}
+
+#[test]
+fn a_part_behind_an_alias_is_written_out_when_it_is_to_differ() {
+    let text = "a: &m {x: 1, y: 2} # one\nb: *m # two\nc:\n- *m\n";
+    let set = |key: &str, value: i32| EditOperation::SetKey { path: keys(&[key, "x"]), value: json!(value) };
+    assert_eq!(
+        changed(text, &set("b", 3)),
+        ["-b: *m # two", "+b: # two", "+  x: 3", "+  y: 2", "-- *m", "+- x: 1", "+  y: 2"]
+    );
+    assert_eq!(changed(text, &set("a", 1)), Vec::<String>::new());
+    // A rename means the same in all places, and keeps them shared.
+    let shared = "nodes:\n- name: a\n- name: b\n  inputs: &i {x: \"${a.output}\"}\nnode_variants:\n  b:\n    variants:\n      v:\n        node:\n          inputs: *i\n";
+    assert_eq!(
+        changed(shared, &EditOperation::RenameNode { from: "a".into(), to: "first".into() }),
+        [
+            "-- name: a",
+            "+- name: first",
+            "-  inputs: &i {x: \"${a.output}\"}",
+            "+  inputs: &i {x: \"${first.output}\"}"
+        ]
+    );
 }
 
 #[test]
