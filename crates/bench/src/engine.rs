@@ -45,11 +45,13 @@ pub fn run(binary: &Path, is_json: bool) -> Result<Value, String> {
     write(&flow.join("ask.jinja2"), "Question: {{ question }}")?;
     write(&flow.join("answer.jinja2"), "# system:\nAnswer.\n\n# user:\n{{ text }}\n")?;
     for (name, lines) in [("1k.jsonl", 1_000), ("100k.jsonl", 100_000)] {
-        let rows: String = (0..lines).map(|line| format!("{{\"question\": \"What is number {line}?\"}}\n")).collect();
+        let rows: String =
+            (0..lines).map(|line| format!("{{\"question\": \"What is number {line}?\"}}\n")).collect();
         write(&folder.path().join(name), &rows)?;
     }
     let bench = Bench { binary, folder: folder.path(), is_json };
-    let mut figures = json!({"benchmark": "engine", "cores": std::thread::available_parallelism().map_or(0, usize::from)});
+    let mut figures =
+        json!({"benchmark": "engine", "cores": std::thread::available_parallelism().map_or(0, usize::from)});
     let mut put = |name: &str, value: Value| {
         if !is_json {
             println!("{name}: {value}");
@@ -88,11 +90,14 @@ impl Bench<'_> {
         for _ in 0..STARTS {
             walls.push(self.call(&["run", "flow", "--quiet"])?.wall.as_secs_f64() * 1000.0);
         }
-        Ok(json!({"rounds": STARTS, "median_ms": median(&mut walls), "most_ms": walls.last(), "target_ms": 50}))
+        Ok(
+            json!({"rounds": STARTS, "median_ms": median(&mut walls), "most_ms": walls.last(), "target_ms": 50}),
+        )
     }
 
     fn batch(&self, data: &str, more: &[&str]) -> Result<Taken, String> {
-        let mut arguments = vec!["batch", "flow", "--data", data, "--quiet", "--out", "out.jsonl", "--no-cache"];
+        let mut arguments =
+            vec!["batch", "flow", "--data", data, "--quiet", "--out", "out.jsonl", "--no-cache"];
         arguments.extend(more);
         self.call(&arguments)
     }
@@ -134,7 +139,9 @@ impl Bench<'_> {
         for seed in SEEDS {
             // Which attempts are refused depends on the question, so that other questions are another seed.
             let data = format!("seed-{seed}.jsonl");
-            let rows: String = (0..1000).map(|line| format!("{{\"question\": \"Seed {seed}, number {line}?\"}}\n")).collect();
+            let rows: String = (0..1000)
+                .map(|line| format!("{{\"question\": \"Seed {seed}, number {line}?\"}}\n"))
+                .collect();
             std::fs::write(self.folder.join(&data), rows).map_err(|error| error.to_string())?;
             let without = self.batch(&data, &["--set", "answer.model=echo-200ms"])?.wall.as_secs_f64();
             let refused = ["--set", "answer.model=rate-limited-10pct-200ms"];
@@ -148,13 +155,13 @@ impl Bench<'_> {
     /// The same lines over HTTP on loopback.
     fn loopback(&self) -> Result<Value, String> {
         self.note("1,000 lines over loopback HTTP");
-        let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-        let server = runtime.block_on(ModelServer::start());
+        let server = ModelServer::start();
         let connections = format!(
-            "connections:\n  - {{name: stand_in, type: open_ai, base_url: \"{}/v1\", api_key: none}}\n",
-            server.url()
+            "connections:\n  - {{name: stand_in, type: open_ai, base_url: \"{}\", api_key: none}}\n",
+            server.base_url()
         );
-        std::fs::write(self.folder.join("connections-bench.yaml"), connections).map_err(|error| error.to_string())?;
+        std::fs::write(self.folder.join("connections-bench.yaml"), connections)
+            .map_err(|error| error.to_string())?;
         let over_http = ["--connections", "connections-bench.yaml", "--set", "answer.connection=stand_in"];
         let quick = self.throughput(&over_http)?;
         let mut slow = over_http.to_vec();

@@ -36,7 +36,10 @@ pub const RULES: &[(&str, &str)] = &[
     ("wrong-source", "The source of a node does not fit its type."),
     ("missing-source", "The file that a node names is not there or out of the flow's reach."),
     ("broken-source", "The file that a node names cannot be read as what it should be."),
-    ("outside-path", "The flow names a file or folder outside the workspace; running it needs the user's word."),
+    (
+        "outside-path",
+        "The flow names a file or folder outside the workspace; running it needs the user's word.",
+    ),
     ("unsupported-response", "A prompty asks for the raw response, which is given as text."),
     ("missing-entry", "A flex flow does not name the function or class it starts."),
     ("missing-include", "A path in `additional_includes` is not there."),

@@ -482,10 +482,6 @@ impl Calls {
     }
 
     /// `None` when nothing is replayed; else the recorded result.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three ways out: no replay, a recorded result, a recorded error"
-    )]
     fn replayed<T: DeserializeOwned>(
         &self,
         kind: CallKind,

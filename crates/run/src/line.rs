@@ -142,7 +142,12 @@ pub fn complete_inputs(
             }
         };
         let value = match value {
-            Value::Null => Value::Null,
+            // Null stays null where the type has room for it; a number, a truth or a list is not nothing.
+            Value::Null
+                if !matches!(input.kind, ValueType::Int | ValueType::Double | ValueType::Bool | ValueType::List) =>
+            {
+                Value::Null
+            }
             value if input.kind == ValueType::Image => normalize_image(value),
             value => coerce(value, input.kind)
                 .map_err(|error| NodeFailure::new("input/type", format!("flow input `{name}`: {error}")))?,

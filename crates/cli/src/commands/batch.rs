@@ -2,11 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use flowbench_api::batch::{BatchOutcome, BatchRequest, Progress, apply_run_file, batch, matrix};
+use flowbench_api::clock::TimeIds;
 use flowbench_api::error::{ApiError, exit};
 use flowbench_api::settings::parse_time;
+use flowbench_core::ports::IdSource;
 use serde_json::{Map, Value, json};
 
 use super::{pairs, settings, workspace};
@@ -85,6 +88,22 @@ fn mapping(written: &[String]) -> Result<Map<String, Value>, ApiError> {
         .collect()
 }
 
+/// Says how to go on when a batch is interrupted: its future is dropped then, and this with it.
+struct WayOn<'a> {
+    printer: &'a Printer,
+    command: String,
+    is_armed: AtomicBool,
+}
+
+impl Drop for WayOn<'_> {
+    fn drop(&mut self) {
+        if self.is_armed.load(Ordering::Relaxed) {
+            self.printer.end_progress();
+            self.printer.note(&format!("hint: `{}` goes on with the lines that are left", self.command));
+        }
+    }
+}
+
 async fn one(
     workspace: &flowbench_api::workspace::Workspace,
     request: &BatchRequest,
@@ -92,10 +111,22 @@ async fn one(
     combination: &[(String, String)],
     printer: &Printer,
 ) -> Result<BatchOutcome, ApiError> {
+    let mut request = request.clone();
+    if request.name.is_none() && request.resume.is_none() {
+        // Known before the run begins, so that an interrupted one can be named.
+        request.name = Some(TimeIds.new_id());
+    }
+    let run = request.resume.as_ref().or(request.name.as_ref()).cloned().unwrap_or_default();
+    let way_on = WayOn {
+        printer,
+        command: format!("flowbench batch {} --resume {run}", request.flow.display()),
+        is_armed: AtomicBool::new(false),
+    };
     let started = Instant::now();
     let mut drawn: Option<Instant> = None;
     let mut first: Option<u64> = None;
     let mut show = |progress: Progress| {
+        way_on.is_armed.store(true, Ordering::Relaxed);
         let done_before = *first.get_or_insert(progress.finished);
         let is_due = drawn.is_none_or(|drawn| drawn.elapsed().as_millis() >= REDRAW_MS);
         if !printer.is_terminal() || !is_due {
@@ -115,7 +146,9 @@ async fn one(
             progress.finished, progress.total
         ));
     };
-    let outcome = batch(workspace, request, &mut show).await?;
+    let outcome = batch(workspace, &request, &mut show).await;
+    way_on.is_armed.store(false, Ordering::Relaxed);
+    let outcome = outcome?;
     printer.end_progress();
     for finding in &outcome.findings {
         printer.warning(&finding.message);

@@ -63,8 +63,6 @@ pub(super) async fn run(
             };
             let mut style = llm::ChatStyle::default();
             if is_vision {
-                // The vision tools answer with at most 512 tokens unless told otherwise.
-                inputs.entry("max_tokens").or_insert(json!(512));
                 style.lists_as_lines = true;
                 style.image_detail =
                     inputs.remove("detail").as_ref().and_then(Value::as_str).map(str::to_owned);

@@ -1,3 +1,5 @@
+//! Tests of this module.
+
 use super::*;
 use crate::flow_file::parse_flow;
 use std::path::Path;
