@@ -13,6 +13,7 @@ use flowbench_format::flex::{FLEX_KEYS, parse_flex};
 use flowbench_format::flow_document::FlowDocument;
 use flowbench_format::layout::LayoutDocument;
 use flowbench_format::prompty::parse_prompty;
+use flowbench_format::run_file::parse_run_file;
 use flowbench_format::schemas::{SCHEMAS, schema};
 use flowbench_format::workspace::{WORKSPACE_KEYS, parse_workspace};
 use flowbench_format::yaml::YamlDocument;
@@ -90,7 +91,14 @@ fn every_other_sample_opens_and_is_valid() {
         assert!(!connections.entries.is_empty());
         assert_valid("connections", YamlDocument::parse(&bytes, None).value(), &file);
     }
+    for (file, bytes) in samples("connections", ".env") {
+        let connections = parse_connections(&bytes, file.to_str());
+        assert_eq!(connections.entries[0].name, "tools");
+        assert_no_errors(&connections.findings, &file);
+    }
     for (file, bytes) in samples("run", ".yaml") {
+        let run = parse_run_file(&bytes, None);
+        assert!(run.findings.is_empty(), "{}: {:?}", file.display(), run.findings);
         assert_valid("run", YamlDocument::parse(&bytes, None).value(), &file);
     }
     for (file, bytes) in samples("workspace", ".yaml") {
@@ -117,13 +125,12 @@ fn keys_at(name: &str, pointer: &str) -> BTreeSet<String> {
     properties.unwrap_or_else(|| panic!("{name} has {pointer}")).keys().cloned().collect()
 }
 
-/// Texts of the constant arrays called `KNOWN` and the like in the reader of flows, in the order they stand there.
-fn known_in_reader() -> Vec<BTreeSet<String>> {
-    let source = include_str!("../../../core/src/flow.rs");
+/// Texts of the constant arrays of that name in a source file, in the order they stand there.
+fn constants(source: &str, name: &str) -> Vec<BTreeSet<String>> {
     source
         .split("const ")
         .skip(1)
-        .filter(|text| text.starts_with("KNOWN") || text.starts_with("TOP_LEVEL_IGNORED"))
+        .filter(|text| text.starts_with(&format!("{name}:")))
         .map(|text| {
             let list = &text[text.find('=').unwrap()..];
             let list = &list[list.find('[').unwrap()..list.find(']').unwrap()];
@@ -134,8 +141,10 @@ fn known_in_reader() -> Vec<BTreeSet<String>> {
 
 #[test]
 fn the_schema_of_flows_has_the_keys_that_the_reader_knows() {
-    let known = known_in_reader();
-    let [ignored, top, node] = known.as_slice() else { panic!("three lists of keys: {known:?}") };
+    let source = include_str!("../../../core/src/flow.rs");
+    let known = constants(source, "KNOWN");
+    let [top, node] = known.as_slice() else { panic!("two lists of keys: {known:?}") };
+    let ignored = &constants(source, "TOP_LEVEL_IGNORED")[0];
     assert_eq!(keys_at("flow.dag", "/properties"), top | ignored);
     assert_eq!(keys_at("flow.dag", "/definitions/node/properties"), *node);
     let mut body = node.clone();
@@ -154,6 +163,13 @@ fn the_other_schemas_have_the_keys_that_their_readers_know() {
         let pointer = format!("{}/properties", pointer.replace('/', "/properties/"));
         assert_eq!(keys_at("flowbench", &pointer), set(keys), "{pointer}");
     }
+    let run = include_str!("../../src/run_file.rs");
+    assert_eq!(keys_at("run", "/properties"), &constants(run, "KNOWN")[0] | &constants(run, "CLOUD")[0]);
+    let prompty = &constants(include_str!("../../src/prompty.rs"), "INFORMATIONAL")[0];
+    let read = set(&["name", "description", "model", "inputs", "outputs", "sample", "template"]);
+    assert_eq!(keys_at("prompty", "/properties"), prompty | &read);
+    let connections = &constants(include_str!("../../src/connections.rs"), "INFORMATIONAL")[0];
+    assert!(connections.is_subset(&keys_at("connections", "/definitions/connection/properties")));
 }
 
 #[test]
