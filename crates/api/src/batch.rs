@@ -243,7 +243,7 @@ pub async fn batch(
     let settings = &request.settings;
     let ready = make_ready(workspace, &request.flow, settings, &PlanOptions::default()).await?;
     let flow = Arc::clone(&ready.prepared.flow);
-    let history = History::open(workspace)?;
+    let history = History::open(workspace)?.with_redactor(ready.wiring.secrets());
     let resumed = request.resume.as_deref().map(|name| history.find(name)).transpose()?;
     let described = resumed.as_ref().map(|run| &run.inputs);
     let data = match (&request.data, described.and_then(|inputs| inputs.get("data")).and_then(Value::as_str))
@@ -290,12 +290,10 @@ pub async fn batch(
         ..JournalHeader::new(run_id.as_str(), &flow.plan.flow.name)
     };
     let path = history.state().journal(&run_id).map_err(crate::history::store_error)?;
-    let journal = match &resumed {
-        Some(_) => RunJournal::resume(&path, &header),
-        None => RunJournal::create(&path, &header),
+    if resumed.is_none() && path.exists() {
+        return Err(ApiError::wrong_use("run/exists", format!("there is a run `{run_id}` already"))
+            .hint(format!("go on with it by `--resume {run_id}`, or choose another `--name`")));
     }
-    .map_err(journal_error)?
-    .with_redactor(ready.wiring.secrets());
     let mut record = RunRecord::started(
         run_id.clone(),
         RunKind::Batch,
@@ -308,7 +306,19 @@ pub async fn batch(
         json!({"data": data, "mapping": mapping, "run": earlier}).as_object().cloned().unwrap_or_default();
     record.variants = variants(settings);
     record.lines_total = Some(total);
-    history.put(&record)?;
+    let journal = match &resumed {
+        Some(_) if path.is_file() => {
+            let journal = RunJournal::resume(&path, &header).map_err(journal_error)?;
+            history.put(&record)?;
+            journal
+        }
+        _ => {
+            // The record comes first: killed between the two, the run is still found by its name and resumed.
+            history.put(&record)?;
+            RunJournal::create(&path, &header).map_err(journal_error)?
+        }
+    }
+    .with_redactor(ready.wiring.secrets());
     let within = tokio::time::Instant::now();
     let work = Work { request, ready: &ready, journal: &journal, total, run_id: &run_id };
     let ended = work.run_lines(&rows, progress).await?;

@@ -32,6 +32,11 @@ pub const MAX_SOURCE_BYTES: u64 = 16 << 20;
 /// Reads a file that must not be larger than [`MAX_SOURCE_BYTES`].
 pub fn read_source(path: &Path) -> Result<Vec<u8>, ApiError> {
     let size = std::fs::metadata(path).map_err(|error| ApiError::file("read", path, &error))?;
+    if !size.is_dir() && !size.is_file() {
+        // A device or pipe has no size, and may have no end.
+        let message = format!("`{}` is a device or pipe, and a file is needed", path.display());
+        return Err(ApiError::wrong_use("file", message));
+    }
     if size.is_dir() {
         return Err(ApiError::wrong_use(
             "file",

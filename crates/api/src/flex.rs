@@ -83,6 +83,7 @@ pub fn read(bytes: &[u8], folder: &Path, shown: &str) -> ReadFlow {
         digests: [(entry.clone(), signature.digest)].into(),
         facts: [(entry, facts)].into(),
         spreads_output: true,
+        sample: value.pointer("/sample/inputs").and_then(Value::as_object).cloned(),
         ..ReadFlow::default()
     }
 }

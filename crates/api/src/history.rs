@@ -80,6 +80,12 @@ impl History {
         Ok(Self { state, store })
     }
 
+    /// Takes these secrets out of the records it keeps.
+    #[must_use]
+    pub fn with_redactor(self, redactor: Arc<Redactor>) -> Self {
+        Self { store: self.store.with_redactor(redactor), ..self }
+    }
+
     /// Where things are.
     pub fn state(&self) -> &StateFolder {
         &self.state

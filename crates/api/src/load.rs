@@ -418,7 +418,8 @@ fn has_role_line(text: &str) -> bool {
     })
 }
 
-/// `--set NODE.KEY=VALUE`: `connection` and `api` are the node's own, everything else is an input.
+/// `--set NODE.KEY=VALUE`: `connection` and `api` are the node's own, everything else is an input, or, for a flex
+/// flow, an argument its class is made with.
 fn override_nodes(draft: &mut FlowDraft, overrides: &[(String, String)]) -> Result<(), ApiError> {
     for (target, value) in overrides {
         let Some((name, key)) = target.split_once('.') else {
@@ -441,7 +442,13 @@ fn override_nodes(draft: &mut FlowDraft, overrides: &[(String, String)]) -> Resu
             _ => {
                 // JSON where it reads as JSON, so that numbers and lists can be set; else text.
                 let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
-                node.inputs.insert(key.to_owned(), value);
+                match node.source.as_mut().filter(|source| source.kind == "flex") {
+                    // What is no input of a flex flow is meant for its class.
+                    Some(source) if !node.inputs.contains_key(key) => {
+                        source.init.insert(key.to_owned(), value)
+                    }
+                    _ => node.inputs.insert(key.to_owned(), value),
+                };
             }
         }
     }

@@ -122,8 +122,7 @@ pub async fn make_ready(
     plan: &PlanOptions,
 ) -> Result<Ready, ApiError> {
     let loaded = load_flow(workspace, flow, &load_options(settings))?;
-    let wiring = Wiring::new(workspace, settings)?;
-    wiring.hold(loaded.inline.as_ref());
+    let wiring = Wiring::new(workspace, settings, loaded.inline.as_ref())?;
     let environment = wiring.environment(&loaded, settings)?;
     let prepared = prepare(workspace, &loaded, plan, &environment)?;
     let approval = approve(&loaded, &prepared, settings)?;
@@ -235,6 +234,7 @@ pub async fn run(
     let row = RunRow::single(&ready.loaded, &flow, &inputs, &outcome, result.error, started_ms, settings);
     // The answer is worth more than its record: where the record cannot be kept, the user is told and gets the answer.
     if let Err(error) = History::open(workspace)
+        .map(|history| history.with_redactor(ready.wiring.secrets()))
         .and_then(|history| history.keep_single(&row, &events, ready.wiring.secrets()))
     {
         hub.emit(

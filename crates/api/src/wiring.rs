@@ -53,9 +53,14 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Wires a workspace for these settings. Starts and asks nothing.
-    pub fn new(workspace: &Workspace, settings: &RunSettings) -> Result<Self, ApiError> {
-        let redactor = Arc::new(Redactor::new(secrets_of(workspace)));
+    /// Wires a workspace for these settings; `inline` is a connection that the flow's file writes out. Starts and asks
+    /// nothing.
+    pub fn new(
+        workspace: &Workspace,
+        settings: &RunSettings,
+        inline: Option<&Connection>,
+    ) -> Result<Self, ApiError> {
+        let redactor = Arc::new(Redactor::new(secrets_of(workspace, inline)));
         let outbound = Outbound::new(Policy::closed(), Arc::new(SystemClock));
         let hosts = network_hosts(workspace);
         let models = Arc::new(Models {
@@ -68,6 +73,7 @@ impl Wiring {
             store: ModelStore::new(workspace, &workspace.state()?),
             root: workspace.root().to_owned(),
         });
+        models.hold(inline);
         let recorder = match &settings.record {
             None => None,
             Some(path) => Some(FileRecorder::new(
@@ -92,11 +98,6 @@ impl Wiring {
             redactor,
             state,
         })
-    }
-
-    /// Makes a connection that a flow's file writes out known under its own name.
-    pub fn hold(&self, connection: Option<&Connection>) {
-        self.models.hold(connection);
     }
 
     /// Takes the user's word on hosts.
@@ -143,7 +144,7 @@ impl Wiring {
         for (name, value) in &loaded.draft.environment_variables {
             let text = match value {
                 Value::String(text) => self.connection_field(text)?.unwrap_or_else(|| text.clone()),
-                Value::Array(_) | Value::Object(_) => value.to_string(),
+                Value::Array(_) | Value::Object(_) => python_json(value),
                 other => flowbench_core::value::python_text(other),
             };
             variables.push((name.clone(), text));
@@ -210,7 +211,11 @@ impl Wiring {
 
     /// Node results kept between runs.
     pub fn cache(&self) -> Arc<dyn NodeCache> {
-        Arc::new(LazyCache { state: self.state.clone(), opened: OnceLock::new() })
+        Arc::new(LazyCache {
+            state: self.state.clone(),
+            redactor: Arc::clone(&self.redactor),
+            opened: OnceLock::new(),
+        })
     }
 
     /// Reads flows that code names.
@@ -224,12 +229,43 @@ impl Wiring {
     }
 }
 
+/// JSON as Python's `json.dumps` writes it: what code that compares texts may rely on.
+fn python_json(value: &Value) -> String {
+    let list = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::Array(items) => format!("[{}]", list(items.iter().map(python_json).collect())),
+        Value::Object(map) => {
+            let pair = |(key, value): (&String, &Value)| {
+                format!("{}: {}", python_json(&Value::String(key.clone())), python_json(value))
+            };
+            format!("{{{}}}", list(map.iter().map(pair).collect()))
+        }
+        Value::String(text) => {
+            let mut ascii = String::new();
+            for c in Value::String(text.clone()).to_string().chars() {
+                match c.is_ascii() {
+                    true => ascii.push(c),
+                    false => {
+                        let mut units = [0; 2];
+                        for unit in c.encode_utf16(&mut units) {
+                            ascii.push_str(&format!("\\u{unit:04x}"));
+                        }
+                    }
+                }
+            }
+            ascii
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Values that must never be written: all secrets of all connections that resolve.
-fn secrets_of(workspace: &Workspace) -> Vec<String> {
+fn secrets_of(workspace: &Workspace, inline: Option<&Connection>) -> Vec<String> {
     workspace
         .connections()
         .iter()
         .filter_map(|known| known.resolve().ok())
+        .chain(inline.cloned())
         .flat_map(|connection| connection.secrets)
         .map(|(_, secret)| secret.reveal().to_owned())
         .filter(|secret| !secret.is_empty())
@@ -445,6 +481,7 @@ impl Prices for WorkspacePrices {
 /// The cache database, opened when a result is first looked up. A cache that fails is as good as an empty one.
 struct LazyCache {
     state: PathBuf,
+    redactor: Arc<Redactor>,
     opened: OnceLock<Option<CacheStore>>,
 }
 
@@ -468,6 +505,12 @@ impl NodeCache for LazyCache {
     }
 
     fn keep(&self, flow: &str, node: &str, parts: &CacheParts, value: &Value) {
+        let mut masked = value.clone();
+        self.redactor.redact(&mut masked);
+        if masked != *value {
+            // A masked result would be a wrong one, and a secret is not kept.
+            return;
+        }
         if let Some(store) = self.store() {
             // What cannot be kept is asked again next time.
             let _ =

@@ -100,9 +100,14 @@ pub(super) fn prepare(
             ModelInput::Text(template.render(&split.values).map_err(|error| template_failure(&error))?)
         }
     };
+    let mut parameters = split.parameters;
+    if call.api == Api::Chat && split.tools.is_empty() && parameters.n == Some(1) {
+        // One choice is what every API gives; more are dropped by the provider, visibly.
+        parameters.n = None;
+    }
     let request = ChatRequest {
         input,
-        parameters: split.parameters,
+        parameters,
         tools: split.tools,
         tool_choice: split.tool_choice,
         response_format: split.response_format,
