@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use crate::load::{LoadedFlow, Prepared};
 use crate::settings::RunSettings;
 use crate::trust::{Approval as Word, approval};
+use crate::workspace::Workspace;
 
 /// What the user allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +17,18 @@ pub struct Approval {
 
 /// Looks whether the flow is approved, and refuses where it needs to be and is not.
 pub fn approve(
+    workspace: &Workspace,
     loaded: &LoadedFlow,
     prepared: &Prepared,
     settings: &RunSettings,
 ) -> Result<Approval, ApiError> {
+    if prepared.runs_python && workspace.settings().refuses_code {
+        return Err(ApiError::wrong_use(
+            "code/forbidden",
+            format!("flow `{}` runs Python, and this workspace refuses code", loaded.shown()),
+        )
+        .hint("its `flowbench.yaml` says `trust: refuse`"));
+    }
     if settings.is_trusted {
         return Ok(Approval { allows_folder_hosts: true });
     }

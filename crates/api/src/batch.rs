@@ -47,10 +47,10 @@ pub struct BatchRequest {
     pub earlier_run: Option<String>,
     /// Everything that runs and batches share.
     pub settings: RunSettings,
-    /// Lines in flight.
-    pub parallel: usize,
-    /// Longest time for one line.
-    pub line_timeout: Duration,
+    /// Lines in flight; the workspace's setting where absent.
+    pub parallel: Option<usize>,
+    /// Longest time for one line; prompt flow's 600 s where absent.
+    pub line_timeout: Option<Duration>,
     /// Run to go on with.
     pub resume: Option<String>,
     /// When resuming, run failed lines again.
@@ -320,7 +320,7 @@ pub async fn batch(
     }
     .with_redactor(ready.wiring.secrets());
     let within = tokio::time::Instant::now();
-    let work = Work { request, ready: &ready, journal: &journal, total, run_id: &run_id };
+    let work = Work { workspace, request, ready: &ready, journal: &journal, total, run_id: &run_id };
     let ended = work.run_lines(&rows, progress).await?;
     let aggregated = work.aggregate(&ended).await?;
     let error = ended.error.clone().or(aggregated.error.clone());
@@ -371,6 +371,7 @@ pub async fn batch(
 
 /// A batch at work.
 struct Work<'a> {
+    workspace: &'a Workspace,
     request: &'a BatchRequest,
     ready: &'a Ready,
     journal: &'a RunJournal,
@@ -460,10 +461,13 @@ impl Work<'_> {
             .take(usize::try_from(self.total).unwrap_or(usize::MAX))
             .filter(|row| !self.journal.is_finished(row.line_number, policy))
             .map(|row| BatchLine { number: row.line_number, inputs: Ok(row.inputs) });
+        let usual = BatchOptions::default();
+        let limits = self.workspace.settings();
+        let parallel = limits.max_parallel.and_then(|most| usize::try_from(most).ok());
         let options = BatchOptions {
-            parallel: self.request.parallel,
-            line_timeout: self.request.line_timeout,
-            ..BatchOptions::default()
+            parallel: self.request.parallel.or(parallel).unwrap_or(usual.parallel),
+            line_timeout: self.request.line_timeout.unwrap_or(usual.line_timeout),
+            ..usual
         };
         let mut spent = Spent::default();
         let end = run_batch(&shared, &flow, lines, options, |line: FinishedLine| {

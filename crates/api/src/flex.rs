@@ -1,4 +1,4 @@
-//! `flow.flex.yaml` as a flow with one python node.
+//! `flow.flex.yaml` as a flow with one python node, and one that sums up where its class does.
 
 use std::path::Path;
 
@@ -13,8 +13,10 @@ use serde_json::{Map, Value, json};
 use crate::files::read_source;
 use crate::load::ReadFlow;
 
-/// Name of the only node.
+/// Name of the node that runs each line.
 const NODE: &str = "entry";
+/// Name of the node that sums up all lines, where the entry is a class with `__aggregate__`.
+const AGGREGATION: &str = "aggregate";
 
 /// Reads a flex flow: its inputs are the parameters of its entry unless it declares them.
 pub fn read(bytes: &[u8], folder: &Path, shown: &str) -> ReadFlow {
@@ -53,18 +55,28 @@ pub fn read(bytes: &[u8], folder: &Path, shown: &str) -> ReadFlow {
         .collect();
     let wired: Map<String, Value> =
         inputs.keys().map(|name| (name.clone(), json!(format!("${{inputs.{name}}}")))).collect();
+    let mut nodes = vec![json!({
+        "name": NODE,
+        "type": "python",
+        "source": {"type": "flex", "path": entry, "init": init},
+        "inputs": wired,
+    })];
+    if signature.has_aggregate {
+        nodes.push(json!({
+            "name": AGGREGATION,
+            "type": "python",
+            "source": {"type": "flex", "path": entry, "init": init},
+            "inputs": {"line_results": format!("${{{NODE}.output}}")},
+            "aggregation": true,
+        }));
+    }
     let flow = json!({
         "name": value.get("name"),
         "description": value.get("description"),
         "language": value.get("language"),
         "inputs": inputs,
         "outputs": {"output": {"type": "string", "reference": format!("${{{NODE}.output}}")}},
-        "nodes": [{
-            "name": NODE,
-            "type": "python",
-            "source": {"type": "flex", "path": entry, "init": init},
-            "inputs": wired,
-        }],
+        "nodes": nodes,
         "environment_variables": value.get("environment_variables"),
         "additional_includes": value.get("additional_includes"),
     });
@@ -91,6 +103,7 @@ pub fn read(bytes: &[u8], folder: &Path, shown: &str) -> ReadFlow {
 struct Signature {
     parameters: Vec<ParameterFacts>,
     takes_rest: bool,
+    has_aggregate: bool,
     digest: String,
 }
 
@@ -107,7 +120,7 @@ fn find_entry(folder: &Path, entry: &str) -> Result<Signature, Broken> {
         let (line, column) = error.place();
         (error.to_string(), line, column)
     })?;
-    let takes_rest = found.call.takes_rest;
+    let (takes_rest, has_aggregate) = (found.call.takes_rest, found.has_aggregate);
     let parameters = found
         .call
         .parameters
@@ -115,7 +128,7 @@ fn find_entry(folder: &Path, entry: &str) -> Result<Signature, Broken> {
         .filter(|parameter| !parameter.is_of_init)
         .map(parameter_facts)
         .collect();
-    Ok(Signature { parameters, takes_rest, digest: digest_bytes(&bytes) })
+    Ok(Signature { parameters, takes_rest, has_aggregate, digest: digest_bytes(&bytes) })
 }
 
 fn inputs_of(parameters: &[ParameterFacts]) -> Map<String, Value> {

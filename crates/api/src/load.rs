@@ -129,6 +129,7 @@ pub fn load_flow(workspace: &Workspace, path: &Path, options: &LoadOptions) -> R
     };
     let (mut draft, found) = read.draft.with_variants(&options.variants);
     read.findings.extend(found);
+    fill_defaults(&mut draft, workspace);
     override_nodes(&mut draft, &options.overrides)?;
     let sources =
         SourceFolder::new(workspace, &folder, &draft.additional_includes, &draft.places, &mut read.findings)?;
@@ -416,6 +417,25 @@ fn has_role_line(text: &str) -> bool {
             ["system", "user", "assistant", "function", "tool"].contains(&word) || word.contains("role")
         })
     })
+}
+
+/// The workspace's defaults: a time-out for every node, a connection and a model for llm nodes that name none.
+fn fill_defaults(draft: &mut FlowDraft, workspace: &Workspace) {
+    let settings = workspace.settings();
+    for node in &mut draft.nodes {
+        node.timeout = node.timeout.or(settings.timeout);
+    }
+    for node in draft.nodes.iter_mut().filter(|node| node.kind.as_deref() == Some("llm")) {
+        if node.connection.is_none() {
+            node.connection.clone_from(&settings.default_connection);
+        }
+        if let Some(model) = &settings.default_model
+            && !node.inputs.contains_key("model")
+            && !node.inputs.contains_key("deployment_name")
+        {
+            node.inputs.insert("model".to_owned(), Value::String(model.clone()));
+        }
+    }
 }
 
 /// `--set NODE.KEY=VALUE`: `connection` and `api` are the node's own, everything else is an input, or, for a flex

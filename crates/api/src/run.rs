@@ -9,7 +9,7 @@ use flowbench_core::event::{Cost, RunEvent, RunEventKind, Status};
 use flowbench_core::ids::RunId;
 use flowbench_core::plan::PlanOptions;
 use flowbench_core::ports::{Clock, IdSource};
-use flowbench_run::budget::Budget;
+use flowbench_run::budget::{Budget, BudgetLimits};
 use flowbench_run::calls::{Calls, Totals, add_cost};
 use flowbench_run::events::{EventHub, EventSink};
 use flowbench_run::line::{
@@ -112,6 +112,8 @@ pub struct Ready {
     pub prepared: Prepared,
     /// The outside.
     pub wiring: Wiring,
+    /// What may be spent: as asked, else as the workspace says.
+    pub budget: BudgetLimits,
 }
 
 /// Loads, prepares, approves and wires a flow.
@@ -125,10 +127,10 @@ pub async fn make_ready(
     let wiring = Wiring::new(workspace, settings, loaded.inline.as_ref())?;
     let environment = wiring.environment(&loaded, settings)?;
     let prepared = prepare(workspace, &loaded, plan, &environment)?;
-    let approval = approve(&loaded, &prepared, settings)?;
+    let approval = approve(workspace, &loaded, &prepared, settings)?;
     wiring.allow(&approval);
     wiring.install(&loaded, &prepared, settings, &|_| {}).await?;
-    Ok(Ready { loaded, prepared, wiring })
+    Ok(Ready { loaded, prepared, wiring, budget: settings.budget_within(workspace.settings()) })
 }
 
 /// Runs a flow once. An error is returned where nothing was run; a run that failed is an outcome with its error.
@@ -254,7 +256,7 @@ pub fn shared(ready: &Ready, settings: &RunSettings, hub: Arc<EventHub>) -> Arc<
     let calls = Calls {
         ports: ready.wiring.ports(),
         limiters: ready.wiring.limiters(),
-        budget: Arc::new(Budget::new(settings.budget)),
+        budget: Arc::new(Budget::new(ready.budget)),
         hub,
         recorder: ready.wiring.recorder(),
         replayer: ready.wiring.replayer(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flowbench_core::flow::parse_seconds;
+use flowbench_format::workspace::WorkspaceSettings;
 use flowbench_run::budget::BudgetLimits;
 
 use crate::error::ApiError;
@@ -49,6 +50,20 @@ impl Default for RunSettings {
             overrides: Vec::new(),
             environment: Vec::new(),
             is_streaming: false,
+        }
+    }
+}
+
+impl RunSettings {
+    /// The budget as asked; what was not asked for is as the workspace's policies say.
+    pub fn budget_within(&self, workspace: &WorkspaceSettings) -> BudgetLimits {
+        BudgetLimits {
+            micros: self
+                .budget
+                .micros
+                .or_else(|| workspace.budget_money.map(|amount| (amount * 1e6).round() as u64)),
+            tokens: self.budget.tokens.or(workspace.budget_tokens),
+            time: self.budget.time.or_else(|| workspace.budget_time.map(Duration::from_secs_f64)),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Wiring {
     ) -> Result<Self, ApiError> {
         let redactor = Arc::new(Redactor::new(secrets_of(workspace, inline)));
         let outbound = Outbound::new(Policy::closed(), Arc::new(SystemClock));
-        let hosts = network_hosts(workspace);
+        let hosts = workspace.settings().hosts.clone();
         let models = Arc::new(Models {
             connections: workspace.connections().to_vec(),
             builtin: Builtin::default(),
@@ -269,18 +269,6 @@ fn secrets_of(workspace: &Workspace, inline: Option<&Connection>) -> Vec<String>
         .flat_map(|connection| connection.secrets)
         .map(|(_, secret)| secret.reveal().to_owned())
         .filter(|secret| !secret.is_empty())
-        .collect()
-}
-
-/// Hosts that the workspace's policies allow for http nodes.
-fn network_hosts(workspace: &Workspace) -> Vec<String> {
-    let hosts = workspace.settings().get("policies").and_then(|policies| policies.pointer("/network/hosts"));
-    hosts
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
         .collect()
 }
 

@@ -6,8 +6,7 @@ use std::sync::OnceLock;
 use flowbench_core::connection::Connection;
 use flowbench_core::finding::Finding;
 use flowbench_format::connections::{ConnectionEntry, SecretValue, ValueReference, parse_connections};
-use flowbench_format::yaml::YamlDocument;
-use serde_json::{Map, Value};
+use flowbench_format::workspace::{WorkspaceSettings, parse_workspace};
 
 use crate::error::ApiError;
 use crate::files::read_source;
@@ -50,7 +49,7 @@ pub struct KnownConnection {
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
-    settings: Map<String, Value>,
+    settings: WorkspaceSettings,
     connections: Vec<KnownConnection>,
     findings: Vec<Finding>,
     state: OnceLock<PathBuf>,
@@ -83,7 +82,7 @@ impl Workspace {
         };
         let mut workspace = Self {
             root,
-            settings: Map::new(),
+            settings: WorkspaceSettings::default(),
             connections: Vec::new(),
             findings: Vec::new(),
             state: OnceLock::new(),
@@ -109,11 +108,9 @@ impl Workspace {
         if !file.is_file() {
             return Ok(());
         }
-        let document = YamlDocument::parse(&read_source(&file)?, Some(&self.shown(&file)));
-        self.findings.extend(document.findings().iter().cloned());
-        if let Value::Object(settings) = document.value() {
-            self.settings.clone_from(settings);
-        }
+        let read = parse_workspace(&read_source(&file)?, Some(&self.shown(&file)));
+        self.findings.extend(read.findings);
+        self.settings = read.settings;
         Ok(())
     }
 
@@ -147,7 +144,7 @@ impl Workspace {
     }
 
     /// Settings as written in `flowbench.yaml`.
-    pub fn settings(&self) -> &Map<String, Value> {
+    pub fn settings(&self) -> &WorkspaceSettings {
         &self.settings
     }
 

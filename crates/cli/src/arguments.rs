@@ -191,12 +191,12 @@ pub struct Batch {
     /// Combinations of variants: NODE=ID,ID for each node; every combination is a run of its own
     #[arg(long, value_name = "NODE=ID,ID")]
     pub matrix: Vec<String>,
-    /// Lines in flight
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub parallel: usize,
-    /// Longest time for one line
-    #[arg(long, value_name = "TIME", default_value = "600s")]
-    pub line_timeout: String,
+    /// Lines in flight [default: the workspace's `max_parallel`, else 16]
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<usize>,
+    /// Longest time for one line [default: 600s]
+    #[arg(long, value_name = "TIME")]
+    pub line_timeout: Option<String>,
     /// Go on with an earlier run: finished lines are kept
     #[arg(long, value_name = "RUN")]
     pub resume: Option<String>,

@@ -31,7 +31,7 @@ pub struct WorkspaceSettings {
     pub default_connection: Option<String>,
     /// Model of nodes that name none.
     pub default_model: Option<String>,
-    /// Nodes of one run at once.
+    /// Lines of a batch at once.
     pub max_parallel: Option<u64>,
     /// Seconds a node may take unless it says otherwise.
     pub timeout: Option<f64>,

@@ -66,7 +66,11 @@ fn request(arguments: &Batch, combination: &[(String, String)]) -> Result<BatchR
         earlier_run: arguments.run.clone(),
         settings,
         parallel: arguments.parallel,
-        line_timeout: parse_time("--line-timeout", &arguments.line_timeout)?,
+        line_timeout: arguments
+            .line_timeout
+            .as_deref()
+            .map(|time| parse_time("--line-timeout", time))
+            .transpose()?,
         resume: arguments.resume.clone(),
         retries_failed: arguments.retry_failed,
         limit: arguments.limit,
