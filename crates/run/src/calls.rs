@@ -404,7 +404,17 @@ impl Calls {
         loop {
             let permit = limiter.acquire().await?;
             self.check_budget()?;
-            let error = match attempt(number).await {
+            let outcome = match self.budget.deadline() {
+                None => attempt(number).await,
+                Some(deadline) => match tokio::time::timeout_at(deadline, attempt(number)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => {
+                        self.check_budget()?;
+                        continue;
+                    }
+                },
+            };
+            let error = match outcome {
                 Ok((value, limits)) => {
                     limiter.succeeded(&limits);
                     return Ok(value);
