@@ -111,6 +111,9 @@ pub fn normalize_image(value: &Value) -> Value {
     let Value::String(text) = value else {
         return value.clone();
     };
+    if let (Some(_), Some((head, value))) = (image_from_text(text), text.split_once(";path:")) {
+        return json!({format!("{head};path"): value});
+    }
     if text.starts_with("http://") || text.starts_with("https://") || text.starts_with("data:image/") {
         return json!({"data:image/*;url": text});
     }
