@@ -25,6 +25,8 @@ pub struct SourceFolder {
     boundary: PathBuf,
     /// Merged name to real file, for what includes bring.
     included: BTreeMap<String, PathBuf>,
+    /// Name of an archive to its files, for includes that ask to zip a folder.
+    zipped: BTreeMap<String, Vec<(String, PathBuf)>>,
     /// Files and folders outside the boundary that the flow names: running it needs the user's word.
     outside: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
@@ -39,8 +41,13 @@ impl SourceFolder {
         findings: &mut Vec<Finding>,
     ) -> Result<Self, ApiError> {
         let boundary = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
-        let mut merged =
-            Self { folder: folder.to_owned(), boundary, included: BTreeMap::new(), outside: Arc::default() };
+        let mut merged = Self {
+            folder: folder.to_owned(),
+            boundary,
+            included: BTreeMap::new(),
+            zipped: BTreeMap::new(),
+            outside: Arc::default(),
+        };
         for (index, include) in includes.iter().enumerate() {
             let place = places.of(&format!("/additional_includes/{index}"));
             match merged.include(include) {
@@ -76,17 +83,24 @@ impl SourceFolder {
             }
             false => return Err("does not exist".to_owned()),
         };
-        if is_zip {
-            return Err(
-                "asks to zip a folder, which this version does not do; include the folder itself".to_owned()
-            );
-        }
         self.note_if_outside(&path)?;
         let canonical = path.canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
         let Some(name) = canonical.file_name().map(|name| name.to_string_lossy().into_owned()) else {
             return Err("has no name".to_owned());
         };
         let mut overwritten = Vec::new();
+        if is_zip {
+            let mut files = Vec::new();
+            collect(&canonical, &canonical, &mut files).map_err(|error| error.message)?;
+            files.sort();
+            let archive = format!("{name}.zip");
+            if self.folder.join(&archive).exists() {
+                overwritten.push(archive.clone());
+            }
+            let inner = files.into_iter().map(|(inner, path)| (format!("{name}/{inner}"), path));
+            self.zipped.insert(archive, inner.collect());
+            return Ok(overwritten);
+        }
         self.add(&name, &canonical, &mut overwritten)?;
         Ok(overwritten)
     }
@@ -170,7 +184,7 @@ impl SourceFolder {
     /// Folder in which Python runs: the flow's own, or a merged copy where there are includes.
     pub fn run_folder(&self, workspace: &Workspace, runs_python: bool) -> Result<PathBuf, ApiError> {
         let own = self.folder.canonicalize().map_err(|error| ApiError::file("open", &self.folder, &error))?;
-        if self.included.is_empty() || !runs_python {
+        if (self.included.is_empty() && self.zipped.is_empty()) || !runs_python {
             return Ok(own);
         }
         let mut files = Vec::new();
@@ -178,7 +192,12 @@ impl SourceFolder {
         let mut by_name: BTreeMap<String, PathBuf> = files.into_iter().collect();
         by_name.extend(self.included.clone());
         let mut hasher = blake3::Hasher::new();
-        for (name, path) in &by_name {
+        let zipped = self.zipped.iter().flat_map(|(archive, files)| {
+            files.iter().map(move |(inner, path)| (format!("{archive}/{inner}"), path.clone()))
+        });
+        let everything = by_name.clone().into_iter().chain(zipped);
+        for (name, path) in everything {
+            let path = path.as_path();
             let content = std::fs::read(path).map_err(|error| ApiError::file("read", path, &error))?;
             hasher.update(name.as_bytes());
             hasher.update(&[0]);
@@ -196,6 +215,10 @@ impl SourceFolder {
                 std::fs::create_dir_all(folder).map_err(|error| ApiError::file("create", folder, &error))?;
             }
             std::fs::copy(path, &target).map_err(|error| ApiError::file("copy", path, &error))?;
+        }
+        for (archive, files) in &self.zipped {
+            let target = building.join(archive);
+            write_zip(&target, files).map_err(|error| ApiError::file("write", &target, &error))?;
         }
         match std::fs::rename(&building, &merged) {
             Ok(()) => {}
@@ -232,5 +255,19 @@ fn collect(folder: &Path, base: &Path, files: &mut Vec<(String, PathBuf)>) -> Re
             ));
         }
     }
+    Ok(())
+}
+
+/// Writes an archive; the same files give the same bytes.
+fn write_zip(target: &Path, files: &[(String, PathBuf)]) -> std::io::Result<()> {
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(target)?);
+    for (name, path) in files {
+        archive.start_file(name.as_str(), zip::write::SimpleFileOptions::default())?;
+        std::io::copy(&mut std::fs::File::open(path)?, &mut archive)?;
+    }
+    archive.finish()?;
     Ok(())
 }
