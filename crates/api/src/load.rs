@@ -462,13 +462,15 @@ fn override_nodes(draft: &mut FlowDraft, overrides: &[(String, String)]) -> Resu
             _ => {
                 // JSON where it reads as JSON, so that numbers and lists can be set; else text.
                 let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
-                match node.source.as_mut().filter(|source| source.kind == "flex") {
-                    // What is no input of a flex flow is meant for its class.
-                    Some(source) if !node.inputs.contains_key(key) => {
-                        source.init.insert(key.to_owned(), value)
-                    }
-                    _ => node.inputs.insert(key.to_owned(), value),
-                };
+                let is_flex = node.source.as_ref().is_some_and(|source| source.kind == "flex");
+                if !is_flex || node.inputs.contains_key(key) {
+                    node.inputs.insert(key.to_owned(), value);
+                    continue;
+                }
+                // What is no input of a flex flow is meant for its class, which all of its nodes share.
+                for source in draft.nodes.iter_mut().filter_map(|node| node.source.as_mut()) {
+                    source.init.insert(key.to_owned(), value.clone());
+                }
             }
         }
     }
