@@ -684,7 +684,7 @@ impl<'a> Checker<'a> {
                 source: CodeSource::FlexEntry {
                     entry: need_path(self),
                     init: node.source.as_ref().map(|source| source.init.clone()).unwrap_or_default(),
-                    aggregate: false,
+                    aggregate: node.is_aggregation,
                 },
             },
             "python" => NodeKind::Python { source: CodeSource::PythonFile { path: need_path(self) } },
@@ -753,6 +753,9 @@ impl<'a> Checker<'a> {
             SourceFacts::Template { variables, has_roles } => {
                 self.check_template(node, checked, variables, *has_roles, &path, &at);
             }
+            // The results of all lines are handed to `__aggregate__`, which is not the function that was read.
+            SourceFacts::Python { .. }
+                if node.is_aggregation && node.source.as_ref().is_some_and(|source| source.kind == "flex") => {}
             SourceFacts::Python { parameters, takes_rest, .. } => {
                 self.check_parameters(node, checked, parameters, *takes_rest, &at);
             }
