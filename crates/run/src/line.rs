@@ -144,7 +144,10 @@ pub fn complete_inputs(
         let value = match value {
             // Null stays null where the type has room for it; a number, a truth or a list is not nothing.
             Value::Null
-                if !matches!(input.kind, ValueType::Int | ValueType::Double | ValueType::Bool | ValueType::List) =>
+                if !matches!(
+                    input.kind,
+                    ValueType::Int | ValueType::Double | ValueType::Bool | ValueType::List
+                ) =>
             {
                 Value::Null
             }
