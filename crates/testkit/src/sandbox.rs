@@ -16,6 +16,8 @@ use crate::binary::{flowbench_binary, repository};
 
 /// A command that takes longer is ended and the test fails.
 const LONGEST: Duration = Duration::from_secs(150);
+/// How soon the world is looked at again while waiting for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Variables of the machine that programs need to be found and to reach the loopback.
 const KEPT: [&str; 6] = ["PATH", "SYSTEMROOT", "SYSTEMDRIVE", "LANG", "LD_LIBRARY_PATH", "TZ"];
 /// Flowbench's samples.
@@ -298,12 +300,15 @@ fn follow(stream: impl Read + Send + 'static) -> (Receiver<String>, JoinHandle<V
     (lines, reader)
 }
 
+/// Who reads stdout and stderr.
+type Readers = (JoinHandle<Vec<u8>>, JoinHandle<Vec<u8>>);
+
 /// A running command; ended when dropped.
 pub struct Running {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
-    readers: Option<(JoinHandle<Vec<u8>>, JoinHandle<Vec<u8>>)>,
+    readers: Option<Readers>,
     typed: Option<JoinHandle<()>>,
     root: PathBuf,
     started: Instant,
@@ -339,7 +344,8 @@ impl Running {
             let has_ended = self.child.try_wait().expect("a child can be asked").is_some();
             assert!(!has_ended || condition(), "the command ended before {what}");
             assert!(self.started.elapsed() < self.longest, "{what} did not happen in {:?}", self.longest);
-            std::thread::yield_now();
+            // What the command says may be what is waited for; else the world is looked at again soon.
+            let _ = self.stderr.recv_timeout(LOOK_AGAIN);
         }
     }
 
