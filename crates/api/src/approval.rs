@@ -1,78 +1,108 @@
-//! Whether a flow may run as it stands: Python and foreign hosts need the user's word.
+//! Whether a flow may run as it stands: Python, foreign hosts and paths outside the workspace need the user's word.
+
+use std::path::PathBuf;
 
 use flowbench_core::connection::Connection;
+use serde_json::Value;
 
 use crate::error::ApiError;
-use crate::load::{LoadedFlow, Prepared};
+use crate::load::{Gathered, LoadedFlow};
 use crate::settings::RunSettings;
 use crate::trust::{Approval as Word, approval};
-use crate::workspace::Workspace;
+use crate::workspace::{ConnectionOrigin, Workspace};
 
 /// What the user allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Approval {
-    /// Hosts that only the folder names may be asked.
+    /// Hosts that only the folder names may be asked, and paths outside the workspace be read.
     pub allows_folder_hosts: bool,
 }
 
 /// Looks whether the flow is approved, and refuses where it needs to be and is not.
 pub fn approve(
     workspace: &Workspace,
-    loaded: &LoadedFlow,
-    prepared: &Prepared,
+    gathered: &Gathered,
     settings: &RunSettings,
 ) -> Result<Approval, ApiError> {
-    if prepared.runs_python && workspace.settings().refuses_code {
+    let flow = gathered.loaded.shown();
+    if gathered.runs_python() && workspace.settings().refuses_code {
         return Err(ApiError::wrong_use(
             "code/forbidden",
-            format!("flow `{}` runs Python, and this workspace refuses code", loaded.shown()),
+            format!("flow `{flow}` runs Python, and this workspace refuses code"),
         )
         .hint("its `flowbench.yaml` says `trust: refuse`"));
     }
     if settings.is_trusted {
         return Ok(Approval { allows_folder_hosts: true });
     }
+    let outside: Vec<PathBuf> = gathered.all().iter().flat_map(|loaded| loaded.sources.outside()).collect();
     // A replay of recorded results starts no process and asks no host.
-    if settings.replay.is_some() && prepared.outside.is_empty() {
+    let is_replay = settings.replay.is_some();
+    if is_replay && outside.is_empty() {
         return Ok(Approval { allows_folder_hosts: false });
     }
-    let mut is_approved = true;
-    let mut outdated = None;
-    for folder in &prepared.folders {
-        match approval(folder)? {
+    let (mut is_approved, mut outdated) = (true, None);
+    for loaded in gathered.all() {
+        match approval(workspace, &loaded.folder)? {
             Word::Given => {}
             Word::Outdated => {
                 is_approved = false;
-                outdated = Some(folder.clone());
+                outdated = Some(loaded.folder.clone());
             }
             Word::Missing => is_approved = false,
         }
     }
-    if prepared.runs_python && !is_approved {
-        let flow = loaded.shown();
-        let message = match outdated {
-            Some(folder) => {
-                format!("flow `{flow}` runs Python, and `{}` changed since it was approved", folder.display())
+    if is_approved {
+        return Ok(Approval { allows_folder_hosts: true });
+    }
+    let needs = needs_of(workspace, gathered, &outside)
+        .into_iter()
+        .find(|(code, _)| !is_replay || *code == "path/forbidden");
+    let Some((code, needs)) = needs else { return Ok(Approval { allows_folder_hosts: false }) };
+    let message = match outdated {
+        Some(folder) => {
+            format!("flow `{flow}` {needs}, and `{}` changed since it was approved", folder.display())
+        }
+        None => format!("flow `{flow}` {needs}, and its folder is not approved"),
+    };
+    let folder = shell_word(&gathered.loaded.folder.display().to_string());
+    Err(ApiError::wrong_use(code, message)
+        .hint("look at it; then allow it for this call with `--trust`")
+        .hint(format!("or for good: flowbench trust {folder}")))
+}
+
+/// What of a flow needs the user's word: code and words.
+fn needs_of(workspace: &Workspace, gathered: &Gathered, outside: &[PathBuf]) -> Vec<(&'static str, String)> {
+    let mut needs = Vec::new();
+    if gathered.runs_python() {
+        needs.push(("code/forbidden", "runs Python".to_owned()));
+    }
+    if let Some(path) = outside.first() {
+        needs.push(("path/forbidden", format!("reads `{}`, which is outside the workspace", path.display())));
+    }
+    for loaded in gathered.all() {
+        for name in connections_of(loaded) {
+            let known = workspace.connection(&name);
+            if known.is_some_and(|known| known.origin == ConnectionOrigin::Workspace) {
+                needs.push((
+                    "model/forbidden",
+                    format!("asks connection `{name}`, which only this workspace names"),
+                ));
             }
-            None => format!("flow `{flow}` runs Python, and its folder is not approved"),
-        };
-        return Err(ApiError::wrong_use("code/forbidden", message)
-            .hint("look at its code; then allow it for this call with `--trust`")
-            .hint(format!(
-                "or for good: flowbench trust {}",
-                shell_word(&loaded.folder.display().to_string())
-            )));
+        }
     }
-    if let Some(path) = prepared.outside.first().filter(|_| !is_approved) {
-        let flow = loaded.shown();
-        return Err(ApiError::wrong_use(
-            "path/forbidden",
-            format!("flow `{flow}` reads `{}`, which is outside the workspace, and its folder is not approved", path.display()),
-        )
-        .hint("allow it for this call with `--trust`, or make the common folder a workspace with a `flowbench.yaml`")
-        .hint(format!("or for good: flowbench trust {}", shell_word(&loaded.folder.display().to_string()))));
+    needs
+}
+
+/// Names of connections that a flow's nodes write as literals.
+fn connections_of(loaded: &LoadedFlow) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for node in &loaded.draft.nodes {
+        names.extend(node.connection.clone());
+        names.extend(node.inputs.get("connection").and_then(Value::as_str).map(str::to_owned));
     }
-    Ok(Approval { allows_folder_hosts: is_approved })
+    names.retain(|name| name != "local" && name != "builtin");
+    names
 }
 
 /// Whether a connection's host may be asked.

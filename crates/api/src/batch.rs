@@ -173,11 +173,50 @@ impl BatchOutcome {
         }
     }
 
-    /// Writes one JSON object a line, in the order of the data: `{line_number, status, outputs, error}`.
-    pub fn write_outputs(&self, writer: &mut dyn Write) -> Result<(), ApiError> {
+    /// Writes one JSON object a line, in the order of the data: `{line_number, status, outputs, error}`, with `variants`
+    /// before them where several combinations are written to one place.
+    pub fn write_outputs(
+        &self,
+        writer: &mut dyn Write,
+        combination: &[(String, String)],
+    ) -> Result<(), ApiError> {
+        let variants: Map<String, Value> =
+            combination.iter().map(|(node, id)| (node.clone(), Value::String(id.clone()))).collect();
+        let lead = match variants.is_empty() {
+            true => "{".to_owned(),
+            false => format!("{{\"variants\":{},", Value::Object(variants)),
+        };
+        let writer = &mut LeadWriter { inner: writer, lead: lead.into_bytes(), is_at_start: true };
         JournalReader::open(&self.journal)
             .and_then(|journal| journal.write_outputs_in_order(writer))
             .map_err(journal_error)
+    }
+}
+
+/// Puts a lead in place of the opening brace of every line.
+struct LeadWriter<'w> {
+    inner: &'w mut dyn Write,
+    lead: Vec<u8>,
+    is_at_start: bool,
+}
+
+impl Write for LeadWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match piece {
+                [b'{', rest @ ..] if self.is_at_start => {
+                    self.inner.write_all(&self.lead)?;
+                    self.inner.write_all(rest)?;
+                }
+                _ => self.inner.write_all(piece)?,
+            }
+            self.is_at_start = piece.ends_with(b"\n");
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -242,7 +281,7 @@ pub async fn batch(
 ) -> Result<BatchOutcome, ApiError> {
     let settings = &request.settings;
     let ready = make_ready(workspace, &request.flow, settings, &PlanOptions::default()).await?;
-    let flow = Arc::clone(&ready.prepared.flow);
+    let flow = Arc::clone(&ready.flow);
     let history = History::open(workspace)?.with_redactor(ready.wiring.secrets());
     let resumed = request.resume.as_deref().map(|name| history.find(name)).transpose()?;
     let described = resumed.as_ref().map(|run| &run.inputs);
@@ -273,13 +312,19 @@ pub async fn batch(
     let rows =
         BatchInputs::open(sources(workspace, data.as_deref(), earlier.as_deref())?, &mapping, &flow_inputs)
             .map_err(|error| data_error(&error))?;
-    let total = request.limit.map_or(rows.count(), |limit| limit.min(rows.count()));
+    // A resumed batch has the lines that it began with.
+    let begun_with = resumed.as_ref().and_then(|run| run.lines_total);
+    let total = request.limit.or(begun_with).map_or(rows.count(), |limit| limit.min(rows.count()));
+    if request.name.as_deref() == Some("last") {
+        return Err(ApiError::wrong_use("run/name", "`last` names the latest run, whatever its name")
+            .hint("choose another name"));
+    }
     let run_id = match &resumed {
         Some(run) => run.id.clone(),
         None => RunId(request.name.clone().unwrap_or_else(|| TimeIds.new_id())),
     };
     let header = JournalHeader {
-        flow_path: ready.loaded.folder.to_string_lossy().into_owned(),
+        flow_path: ready.gathered.loaded.folder.to_string_lossy().into_owned(),
         flow_digest: flow.digest.clone(),
         data_path: data.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         data_digest: rows.digest().to_owned(),
@@ -298,7 +343,7 @@ pub async fn batch(
         run_id.clone(),
         RunKind::Batch,
         &flow.plan.flow.name,
-        &ready.loaded.shown(),
+        &ready.gathered.loaded.shown(),
         resumed.as_ref().map_or(header.started_ms, |run| run.started_ms),
     );
     record.flow_digest.clone_from(&flow.digest);
@@ -319,6 +364,7 @@ pub async fn batch(
         }
     }
     .with_redactor(ready.wiring.secrets());
+    ready.wiring.open_recording(settings, resumed.is_some())?;
     let within = tokio::time::Instant::now();
     let work = Work { workspace, request, ready: &ready, journal: &journal, total, run_id: &run_id };
     let ended = work.run_lines(&rows, progress).await?;
@@ -350,7 +396,7 @@ pub async fn batch(
             true => error,
             false => error.hint(format!(
                 "`flowbench batch {} --resume {run_id}` goes on with it",
-                ready.loaded.shown()
+                ready.gathered.loaded.shown()
             )),
         }
     });
@@ -433,7 +479,7 @@ impl Work<'_> {
         rows: &BatchInputs,
         progress: ProgressReader<'_>,
     ) -> Result<LinesEnd, ApiError> {
-        let flow = Arc::clone(&self.ready.prepared.flow);
+        let flow = Arc::clone(&self.ready.flow);
         let open_lines = OpenLines::default();
         let hub = EventHub::new(self.run_id.clone(), Arc::new(SystemClock), vec![open_lines.sink()]);
         let settings = RunSettings { is_streaming: false, ..self.request.settings.clone() };
@@ -503,6 +549,13 @@ impl Work<'_> {
                 details: None,
             }),
         };
+        if before.line_count() > 0 {
+            // What earlier parts of a resumed batch spent is in their records.
+            for record in before.records().map_err(journal_error)? {
+                let record = record.map_err(journal_error)?;
+                spent.add(record.usage.as_ref(), record.cost.as_ref());
+            }
+        }
         match broken_row {
             Some(error) => Err(error),
             None => Ok(LinesEnd { progress: at, spent, error }),
@@ -510,7 +563,7 @@ impl Work<'_> {
     }
 
     async fn aggregate(&self, ended: &LinesEnd) -> Result<AggregationEnd, ApiError> {
-        let flow = &self.ready.prepared.flow;
+        let flow = &self.ready.flow;
         if ended.error.is_some() || flow.plan.aggregation_order.is_empty() {
             return Ok(AggregationEnd::default());
         }
@@ -547,19 +600,47 @@ impl Work<'_> {
 }
 
 /// Combinations of variants, in the order written: `NODE=ID,ID` for each node.
-pub fn matrix(written: &[(String, String)]) -> Vec<Vec<(String, String)>> {
+pub fn matrix(written: &[(String, String)]) -> Result<Vec<Vec<(String, String)>>, ApiError> {
     let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
     for (node, ids) in written {
+        let ids: Vec<&str> = ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+        if ids.is_empty() {
+            return Err(ApiError::wrong_use("usage", format!("`--matrix {node}=` names no variant"))
+                .hint("write `--matrix NODE=ID,ID`"));
+        }
         combinations = combinations
-            .into_iter()
-            .flat_map(|before| {
-                ids.split(',').map(str::trim).filter(|id| !id.is_empty()).map(move |id| {
-                    let mut next = before.clone();
-                    next.push((node.clone(), id.to_owned()));
-                    next
-                })
-            })
+            .iter()
+            .flat_map(|before| ids.iter().map(move |id| (before, id)))
+            .map(|(before, id)| before.iter().cloned().chain([(node.clone(), (*id).to_owned())]).collect())
             .collect();
     }
-    combinations
+    Ok(combinations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_of_variants_comes_once() {
+        let pair = |node: &str, ids: &str| (node.to_owned(), ids.to_owned());
+        let told = matrix(&[pair("a", "1, 2"), pair("b", "x,y")]).unwrap();
+        let told: Vec<String> = told
+            .iter()
+            .map(|row| row.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>().join(""))
+            .collect();
+        assert_eq!(told, ["1x", "1y", "2x", "2y"]);
+        assert_eq!(matrix(&[]).unwrap(), [Vec::new()]);
+        assert_eq!(matrix(&[pair("a", "")]).unwrap_err().message, "`--matrix a=` names no variant");
+    }
+
+    #[test]
+    fn lines_get_their_lead_however_they_are_cut() {
+        let mut out = Vec::new();
+        let mut writer = LeadWriter { inner: &mut out, lead: b"{\"v\":1,".to_vec(), is_at_start: true };
+        for piece in ["{\"a\":", "{}}\n{", "\"b\":2}\n"] {
+            writer.write_all(piece.as_bytes()).unwrap();
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"v\":1,\"a\":{}}\n{\"v\":1,\"b\":2}\n");
+    }
 }

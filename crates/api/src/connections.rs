@@ -72,7 +72,7 @@ pub struct ConnectionTest {
 
 /// Asks a model one short question. The user names the connection, so its host counts as approved.
 pub async fn test(workspace: &Workspace, name: &str, model: &str) -> Result<ConnectionTest, ApiError> {
-    let wiring = Wiring::new(workspace, &RunSettings::default(), None)?;
+    let wiring = Wiring::new(workspace, &RunSettings::default(), &[])?;
     wiring.allow(&Approval { allows_folder_hosts: true });
     let chat_model = wiring.models().chat_model(name, model)?;
     let request = ChatRequest {

@@ -122,6 +122,9 @@ impl SourceFolder {
             }
             return Ok(());
         }
+        if !path.is_file() {
+            return Err(format!("holds `{}`, which is no ordinary file", path.display()));
+        }
         if self.folder.join(name).exists() || self.included.contains_key(name) {
             overwritten.push(name.to_owned());
         }
@@ -144,6 +147,14 @@ impl SourceFolder {
             self.outside.lock().unwrap_or_else(PoisonError::into_inner).insert(normalise(path));
         }
         Ok(())
+    }
+
+    /// Files that the flow takes from outside its own folder.
+    pub fn brought(&self) -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> = self.included.values().cloned().collect();
+        found.extend(self.zipped.values().flatten().map(|(_, path)| path.clone()));
+        found.extend(self.outside().into_iter().filter(|path| path.is_file()));
+        found
     }
 
     /// Paths outside the workspace that the flow names.
@@ -198,10 +209,12 @@ impl SourceFolder {
         let everything = by_name.clone().into_iter().chain(zipped);
         for (name, path) in everything {
             let path = path.as_path();
-            let content = std::fs::read(path).map_err(|error| ApiError::file("read", path, &error))?;
+            let mut content = blake3::Hasher::new();
+            let file = std::fs::File::open(path).map_err(|error| ApiError::file("read", path, &error))?;
+            content.update_reader(file).map_err(|error| ApiError::file("read", path, &error))?;
             hasher.update(name.as_bytes());
             hasher.update(&[0]);
-            hasher.update(blake3::hash(&content).as_bytes());
+            hasher.update(content.finalize().as_bytes());
         }
         let merged = workspace.state()?.join("merged").join(&hasher.finalize().to_hex()[..24]);
         if merged.is_dir() {

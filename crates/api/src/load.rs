@@ -296,36 +296,40 @@ impl LoadedFlow {
     }
 }
 
-/// Prepares a flow and the flows it calls.
-pub fn prepare(
-    workspace: &Workspace,
-    loaded: &LoadedFlow,
-    plan: &PlanOptions,
-    environment: &[(String, String)],
-) -> Result<Prepared, ApiError> {
-    prepare_at(workspace, loaded, plan, environment, 0)
-}
-
-/// A flow that can be run, and what running it would need.
-pub struct Prepared {
+/// A flow and the flows it calls, all read and checked; nothing is run or written yet.
+pub struct Gathered {
     /// The flow.
-    pub flow: Arc<PreparedFlow>,
-    /// True if it, or a flow it calls, runs Python.
-    pub runs_python: bool,
-    /// Folders of all flows that take part.
-    pub folders: Vec<PathBuf>,
-    /// Paths outside the workspace that they name.
-    pub outside: Vec<PathBuf>,
+    pub loaded: LoadedFlow,
+    /// Flows that its nodes or tools call, by path as written.
+    called: BTreeMap<String, Gathered>,
 }
 
-fn prepare_at(
-    workspace: &Workspace,
-    loaded: &LoadedFlow,
-    options: &PlanOptions,
-    environment: &[(String, String)],
-    depth: usize,
-) -> Result<Prepared, ApiError> {
-    let checked = loaded.need_checked()?;
+impl Gathered {
+    /// The flow and all it calls, outermost first.
+    pub fn all(&self) -> Vec<&LoadedFlow> {
+        let mut found = vec![&self.loaded];
+        found.extend(self.called.values().flat_map(Gathered::all));
+        found
+    }
+
+    /// True if running it would start Python.
+    pub fn runs_python(&self) -> bool {
+        self.all().iter().any(|loaded| loaded.runs_python())
+    }
+
+    /// Connections that the files write out themselves.
+    pub fn inline_connections(&self) -> Vec<Connection> {
+        self.all().iter().filter_map(|loaded| loaded.inline.clone()).collect()
+    }
+}
+
+/// Reads the flows that a flow calls.
+pub fn gather(workspace: &Workspace, loaded: LoadedFlow) -> Result<Gathered, ApiError> {
+    gather_at(workspace, loaded, 0)
+}
+
+fn gather_at(workspace: &Workspace, loaded: LoadedFlow, depth: usize) -> Result<Gathered, ApiError> {
+    loaded.need_checked()?;
     if depth >= MAX_DEPTH {
         return Err(ApiError::wrong_use(
             "flow/too_deep",
@@ -333,34 +337,46 @@ fn prepare_at(
         )
         .hint("look for a flow that calls itself"));
     }
-    let (mut runs_python, mut folders) = (loaded.runs_python(), vec![loaded.folder.clone()]);
-    let mut outside = Vec::new();
-    let mut flows = HashMap::new();
+    let is_node = |name: &str| loaded.draft.nodes.iter().any(|node| node.name == name);
+    let mut called = BTreeMap::new();
     for node in &loaded.draft.nodes {
-        let mut called: Vec<String> = Vec::new();
+        let mut paths: Vec<String> = Vec::new();
         if node.kind.as_deref() == Some("flow") {
-            called.extend(node.source.as_ref().and_then(|source| source.path.clone()));
+            paths.extend(node.source.as_ref().and_then(|source| source.path.clone()));
         }
-        let is_node = |name: &str| loaded.draft.nodes.iter().any(|node| node.name == name);
-        called.extend(
+        paths.extend(
             tool_names(node.tools.as_ref()).into_iter().filter(|name| !is_node(name)).map(str::to_owned),
         );
-        for path in called {
-            if flows.contains_key(&path) {
+        for path in paths {
+            if called.contains_key(&path) {
                 continue;
             }
             let file = loaded.sources.find(&path).map_err(|reason| {
                 ApiError::wrong_use("flow/unknown", format!("node `{}`: flow `{path}` {reason}", node.name))
             })?;
             let inner = load_flow(workspace, &file, &LoadOptions::default())?;
-            let inner = prepare_at(workspace, &inner, &PlanOptions::default(), environment, depth + 1)?;
-            runs_python |= inner.runs_python;
-            folders.extend(inner.folders);
-            outside.extend(inner.outside);
-            flows.insert(path, inner.flow);
+            called.insert(path, gather_at(workspace, inner, depth + 1)?);
         }
     }
-    let plan = Plan::new(checked, options)
+    Ok(Gathered { loaded, called })
+}
+
+/// Variables for the code of one flow.
+pub type Environment<'a> = &'a dyn Fn(&LoadedFlow) -> Result<Vec<(String, String)>, ApiError>;
+
+/// Prepares a gathered flow. Where Python runs with includes this writes the merged folder, so it comes after approval.
+pub fn prepare(
+    workspace: &Workspace,
+    gathered: &Gathered,
+    options: &PlanOptions,
+    environment: Environment<'_>,
+) -> Result<Arc<PreparedFlow>, ApiError> {
+    let loaded = &gathered.loaded;
+    let mut flows = HashMap::new();
+    for (path, inner) in &gathered.called {
+        flows.insert(path.clone(), prepare(workspace, inner, &PlanOptions::default(), environment)?);
+    }
+    let plan = Plan::new(loaded.need_checked()?, options)
         .map_err(|error| ApiError::wrong_use("flow/unknown_node", error.to_string()).hint(error.hint))?;
     let mut parts: BTreeMap<&str, &str> =
         loaded.digests.iter().map(|(path, digest)| (path.as_str(), digest.as_str())).collect();
@@ -370,7 +386,7 @@ fn prepare_at(
     let digest = digest_value(&json!({"sources": parts, "nodes": loaded.draft.nodes}));
     let flow = PreparedFlow {
         plan: Arc::new(plan),
-        folder: loaded.sources.run_folder(workspace, runs_python)?,
+        folder: loaded.sources.run_folder(workspace, loaded.runs_python())?,
         templates: loaded.templates.clone(),
         scripts: loaded.scripts.clone(),
         source_digests: loaded.digests.clone(),
@@ -381,11 +397,9 @@ fn prepare_at(
         has_single_output: loaded.has_single_output,
         spreads_output: loaded.spreads_output,
         sample: loaded.sample.clone(),
-        environment: environment.to_vec(),
+        environment: environment(loaded)?,
     };
-    // Called flows are looked for above; their paths are known only now.
-    outside.extend(loaded.sources.outside());
-    Ok(Prepared { flow: Arc::new(flow), runs_python, folders, outside })
+    Ok(Arc::new(flow))
 }
 
 fn known_connections(workspace: &Workspace, inline: Option<&Connection>) -> Vec<String> {

@@ -23,7 +23,7 @@ pub fn read(bytes: &[u8], file: &Path, shown: &str, model: Option<&Value>) -> Re
     let parsed = parse_prompty(bytes, Some(shown));
     let mut findings = parsed.findings;
     let mut front = parsed.front;
-    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let read_file = |name: &str| {
         let path = folder.join(name);
         // `${file:…}` names something beside the prompty, not anywhere on the disk.
@@ -32,7 +32,7 @@ pub fn read(bytes: &[u8], file: &Path, shown: &str, model: Option<&Value>) -> Re
             .ok()
             .zip(folder.canonicalize().ok())
             .is_some_and(|(path, folder)| path.starts_with(folder));
-        match inside || folder.as_os_str().is_empty() {
+        match inside {
             true => read_source(&path)
                 .map_err(|error| error.message)
                 .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowbench_core::chat::Usage;
+use flowbench_core::check::Binding;
 use flowbench_core::event::{Cost, RunEvent, RunEventKind, Status};
 use flowbench_core::ids::RunId;
 use flowbench_core::plan::PlanOptions;
@@ -16,13 +17,14 @@ use flowbench_run::line::{
     AggregationLists, LineContext, RunShared, aggregation_references, aggregation_row, complete_inputs,
     run_aggregation, run_line,
 };
+use flowbench_run::prepared::PreparedFlow;
 use serde_json::{Map, Value};
 
 use crate::approval::approve;
 use crate::clock::{SystemClock, TimeIds};
 use crate::error::ApiError;
 use crate::history::{History, RunRow};
-use crate::load::{LoadOptions, LoadedFlow, Prepared, load_flow, prepare};
+use crate::load::{Gathered, LoadOptions, LoadedFlow, gather, load_flow, prepare};
 use crate::settings::RunSettings;
 use crate::wiring::Wiring;
 use crate::workspace::Workspace;
@@ -106,31 +108,53 @@ pub fn load_options(settings: &RunSettings) -> LoadOptions {
 
 /// A flow that was loaded, approved and prepared, with the outside wired to it.
 pub struct Ready {
-    /// As loaded.
-    pub loaded: LoadedFlow,
+    /// As loaded, with the flows it calls.
+    pub gathered: Gathered,
     /// As prepared.
-    pub prepared: Prepared,
+    pub flow: Arc<PreparedFlow>,
     /// The outside.
     pub wiring: Wiring,
     /// What may be spent: as asked, else as the workspace says.
     pub budget: BudgetLimits,
 }
 
-/// Loads, prepares, approves and wires a flow.
+/// Loads, approves, wires and prepares a flow. Nothing is written and nothing started before it is approved.
 pub async fn make_ready(
     workspace: &Workspace,
     flow: &Path,
     settings: &RunSettings,
     plan: &PlanOptions,
 ) -> Result<Ready, ApiError> {
-    let loaded = load_flow(workspace, flow, &load_options(settings))?;
-    let wiring = Wiring::new(workspace, settings, loaded.inline.as_ref())?;
-    let environment = wiring.environment(&loaded, settings)?;
-    let prepared = prepare(workspace, &loaded, plan, &environment)?;
-    let approval = approve(workspace, &loaded, &prepared, settings)?;
+    let gathered = gather(workspace, load_flow(workspace, flow, &load_options(settings))?)?;
+    let approval = approve(workspace, &gathered, settings)?;
+    let wiring = Wiring::new(workspace, settings, &gathered.inline_connections())?;
     wiring.allow(&approval);
-    wiring.install(&loaded, &prepared, settings, &|_| {}).await?;
-    Ok(Ready { loaded, prepared, wiring, budget: settings.budget_within(workspace.settings()) })
+    let environment = |loaded: &LoadedFlow| wiring.environment(loaded, settings);
+    let flow = prepare(workspace, &gathered, plan, &environment)?;
+    wiring.install(&gathered, settings, &|_| {}).await?;
+    let budget = settings.budget_within(workspace.settings());
+    Ok(Ready { gathered, flow, wiring, budget })
+}
+
+/// The node whose answer a reader of the stream sees, and the output it becomes: the chat output, else the only
+/// output, where it refers to a whole llm or python node. Pieces of other nodes are no part of the answer.
+pub fn streamed_output(
+    workspace: &Workspace,
+    request: &RunRequest,
+) -> Result<Option<(String, String)>, ApiError> {
+    let loaded = load_flow(workspace, &request.flow, &load_options(&request.settings))?;
+    let flow = loaded.need_checked()?;
+    let output = match flow.chat_output() {
+        Some(name) => flow.outputs.get_key_value(name),
+        None if flow.outputs.len() == 1 => flow.outputs.iter().next(),
+        None => None,
+    };
+    Ok(output.and_then(|(name, output)| match &output.binding {
+        Binding::Node { node, path } if path.is_empty() && flow.nodes[*node].for_each.is_none() => {
+            Some((name.clone(), flow.nodes[*node].id.0.clone()))
+        }
+        _ => None,
+    }))
 }
 
 /// Runs a flow once. An error is returned where nothing was run; a run that failed is an outcome with its error.
@@ -151,7 +175,7 @@ pub async fn run(
         plan.earlier = history.latest_results(&name)?;
     }
     let ready = make_ready(workspace, &request.flow, settings, &plan).await?;
-    let flow = Arc::clone(&ready.prepared.flow);
+    let flow = Arc::clone(&ready.flow);
     for name in request.inputs.keys() {
         if !flow.plan.flow.inputs.contains_key(name) && !flow.spreads_output {
             let known: Vec<&str> = flow.plan.flow.inputs.keys().map(String::as_str).collect();
@@ -162,8 +186,18 @@ pub async fn run(
             .hint(flowbench_core::flow::list_known("inputs", &known)));
         }
     }
+    if let Some(to) = &request.to
+        && flow.plan.flow.node_index(to).is_some_and(|index| flow.plan.flow.nodes[index].is_aggregation)
+    {
+        return Err(ApiError::wrong_use(
+            "flow/aggregation",
+            format!("node `{to}` sums up the lines of a whole run"),
+        )
+        .hint("run the flow without `--to`"));
+    }
     let inputs = complete_inputs(&flow, &request.inputs)
         .map_err(|failure| ApiError::failed_run(&failure.told(None)))?;
+    ready.wiring.open_recording(settings, false)?;
     let run_id = RunId(TimeIds.new_id());
     let started_ms = SystemClock.now_ms();
     let kept: Arc<Mutex<Vec<RunEvent>>> = Arc::default();
@@ -233,7 +267,8 @@ pub async fn run(
         duration_ms,
     };
     let events = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-    let row = RunRow::single(&ready.loaded, &flow, &inputs, &outcome, result.error, started_ms, settings);
+    let row =
+        RunRow::single(&ready.gathered.loaded, &flow, &inputs, &outcome, result.error, started_ms, settings);
     // The answer is worth more than its record: where the record cannot be kept, the user is told and gets the answer.
     if let Err(error) = History::open(workspace)
         .map(|history| history.with_redactor(ready.wiring.secrets()))

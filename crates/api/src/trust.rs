@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::find_flows;
 use crate::error::ApiError;
-use crate::workspace::user_state_folder;
+use crate::load::{LoadOptions, load_flow};
+use crate::workspace::{Workspace, user_state_folder};
 
 /// Most files looked at for a digest; a folder with more is not one flow.
 const MAX_FILES: usize = 20_000;
-/// Files whose change could make other code run or other hosts be asked.
-const CODE_ENDINGS: [&str; 12] =
-    ["py", "js", "yaml", "yml", "toml", "txt", "pth", "so", "pyd", "prompty", "zip", "whl"];
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Approvals {
@@ -58,49 +57,65 @@ fn save(approvals: &Approvals) -> Result<(), ApiError> {
     crate::files::write_atomically(&path, text.as_bytes())
 }
 
-/// Digest over names and contents of all files that can bring code or hosts, in name order.
-fn digest_folder(folder: &Path) -> Result<String, ApiError> {
+/// Digest over all that decides what a folder's flows run: every file in it, what its flows take from elsewhere, and
+/// the workspace's own settings and connections.
+fn digest_folder(workspace: &Workspace, folder: &Path) -> Result<String, ApiError> {
+    let mut files = BTreeMap::new();
+    collect(folder, folder, 0, &mut files)?;
+    for name in ["flowbench.yaml", "connections.yaml"] {
+        let path = workspace.root().join(name);
+        if path.is_file() {
+            files.insert(format!("workspace:{name}"), path);
+        }
+    }
+    for flow in find_flows(folder)? {
+        // A flow that cannot be read runs nothing; what is wrong with it is told when it is run.
+        let Ok(loaded) = load_flow(workspace, &flow, &LoadOptions::default()) else { continue };
+        for path in loaded.sources.brought() {
+            files.insert(format!("brought:{}", path.display()), path);
+        }
+    }
     let mut hasher = blake3::Hasher::new();
-    let mut files = Vec::new();
-    collect(folder, &mut files)?;
-    files.sort();
-    for file in files {
-        let content = std::fs::read(&file).map_err(|error| ApiError::file("read", &file, &error))?;
-        let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
+    for (name, path) in files {
+        let mut content = blake3::Hasher::new();
+        let file = std::fs::File::open(&path).map_err(|error| ApiError::file("read", &path, &error))?;
+        content.update_reader(file).map_err(|error| ApiError::file("read", &path, &error))?;
         hasher.update(&(name.len() as u64).to_le_bytes());
         hasher.update(name.as_bytes());
-        hasher.update(&(content.len() as u64).to_le_bytes());
-        hasher.update(&content);
+        hasher.update(content.finalize().as_bytes());
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ApiError> {
+/// Deepest folder looked into: deeper is a circle of links.
+const MAX_FOLDER_DEPTH: usize = 32;
+
+fn collect(
+    folder: &Path,
+    base: &Path,
+    depth: usize,
+    files: &mut BTreeMap<String, PathBuf>,
+) -> Result<(), ApiError> {
     let entries = std::fs::read_dir(folder).map_err(|error| ApiError::file("read", folder, &error))?;
     for entry in entries {
         let entry = entry.map_err(|error| ApiError::file("read", folder, &error))?;
         let path = entry.path();
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        // State, caches and version control hold nothing that a flow runs.
-        if [".flowbench", ".promptflow", ".git", "__pycache__", "node_modules", "target"]
-            .contains(&name.as_ref())
-        {
+        // State and version control are no part of what a flow imports.
+        if [".flowbench", ".git"].contains(&entry.file_name().to_string_lossy().as_ref()) {
             continue;
         }
-        let kind = entry.file_type().map_err(|error| ApiError::file("read", &path, &error))?;
-        if kind.is_dir() {
-            collect(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|ending| CODE_ENDINGS.contains(&ending.to_string_lossy().as_ref()))
-        {
-            files.push(path);
+        // Links are followed: what runs is what they lead to.
+        let Ok(kind) = std::fs::metadata(&path) else { continue };
+        if kind.is_dir() && depth < MAX_FOLDER_DEPTH {
+            collect(&path, base, depth + 1, files)?;
+        } else if kind.is_file() {
+            let name = path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned();
+            files.insert(name, path);
         }
         if files.len() > MAX_FILES {
             return Err(ApiError::wrong_use(
                 "trust/too_large",
-                format!("`{}` holds more than {MAX_FILES} files", folder.display()),
+                format!("`{}` holds more than {MAX_FILES} files", base.display()),
             )
             .hint("approve the flow's own folder"));
         }
@@ -113,11 +128,11 @@ fn canonical(path: &Path) -> Result<PathBuf, ApiError> {
 }
 
 /// Approves a folder as it stands now; gives the folder.
-pub fn trust(path: &Path) -> Result<PathBuf, ApiError> {
+pub fn trust(workspace: &Workspace, path: &Path) -> Result<PathBuf, ApiError> {
     let folder = canonical(path)?;
     let folder = if folder.is_dir() { folder } else { folder.parent().unwrap_or(&folder).to_owned() };
     let mut approvals = load()?;
-    approvals.folders.insert(folder.to_string_lossy().into_owned(), digest_folder(&folder)?);
+    approvals.folders.insert(folder.to_string_lossy().into_owned(), digest_folder(workspace, &folder)?);
     save(&approvals)?;
     Ok(folder)
 }
@@ -132,7 +147,7 @@ pub fn revoke(path: &Path) -> Result<bool, ApiError> {
 }
 
 /// Looks whether a flow's folder, or one above it, is approved.
-pub fn approval(folder: &Path) -> Result<Approval, ApiError> {
+pub fn approval(workspace: &Workspace, folder: &Path) -> Result<Approval, ApiError> {
     let approvals = load()?;
     if approvals.folders.is_empty() {
         return Ok(Approval::Missing);
@@ -141,7 +156,7 @@ pub fn approval(folder: &Path) -> Result<Approval, ApiError> {
     let mut answer = Approval::Missing;
     for above in folder.ancestors() {
         if let Some(digest) = approvals.folders.get(above.to_string_lossy().as_ref()) {
-            if *digest == digest_folder(above)? {
+            if *digest == digest_folder(workspace, above)? {
                 return Ok(Approval::Given);
             }
             answer = Approval::Outdated;

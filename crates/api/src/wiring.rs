@@ -32,7 +32,7 @@ use crate::approval::{Approval, is_host_allowed};
 use crate::clock::SystemClock;
 use crate::error::ApiError;
 use crate::files::read_source;
-use crate::load::{LoadOptions, LoadedFlow, Prepared, load_flow, prepare};
+use crate::load::{Gathered, LoadOptions, LoadedFlow, gather, load_flow, prepare};
 use crate::models::ModelStore;
 use crate::recording::{FileRecorder, FileReplayer, recording_error};
 use crate::settings::RunSettings;
@@ -44,7 +44,7 @@ pub struct Wiring {
     code: Arc<CodeNodes>,
     outbound: Arc<HttpUnderApproval>,
     limiters: Arc<Limiters>,
-    recorder: Option<Arc<FileRecorder>>,
+    recorder: OnceLock<Arc<FileRecorder>>,
     replayer: Option<Arc<dyn Replayer>>,
     prices: Arc<dyn Prices>,
     retriever: Arc<flowbench_grounding::Indexes>,
@@ -53,12 +53,12 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Wires a workspace for these settings; `inline` is a connection that the flow's file writes out. Starts and asks
+    /// Wires a workspace for these settings; `inline` are connections that flow files write out. Starts and asks
     /// nothing.
     pub fn new(
         workspace: &Workspace,
         settings: &RunSettings,
-        inline: Option<&Connection>,
+        inline: &[Connection],
     ) -> Result<Self, ApiError> {
         let redactor = Arc::new(Redactor::new(secrets_of(workspace, inline)));
         let outbound = Outbound::new(Policy::closed(), Arc::new(SystemClock));
@@ -74,12 +74,6 @@ impl Wiring {
             root: workspace.root().to_owned(),
         });
         models.hold(inline);
-        let recorder = match &settings.record {
-            None => None,
-            Some(path) => Some(FileRecorder::new(
-                RecordingWriter::create(path, Arc::clone(&redactor)).map_err(recording_error)?,
-            )),
-        };
         let replayer: Option<Arc<dyn Replayer>> = match &settings.replay {
             None => None,
             Some(path) => Some(Arc::new(FileReplayer(RecordingReader::open(path).map_err(recording_error)?))),
@@ -91,7 +85,7 @@ impl Wiring {
             code: Arc::new(CodeNodes::new(python, ScriptLimits::default())),
             outbound: Arc::new(HttpUnderApproval { outbound, hosts, approval: Mutex::new(false) }),
             limiters: Arc::new(Limiters::new(settings.endpoint_width)),
-            recorder,
+            recorder: OnceLock::new(),
             replayer,
             prices: Arc::new(WorkspacePrices::of(workspace)?),
             retriever: Arc::new(flowbench_grounding::Indexes::new(workspace.root())),
@@ -109,19 +103,18 @@ impl Wiring {
     /// Makes the flow's virtual environment from its `requirements.txt`, where asked; tells each step.
     pub async fn install(
         &self,
-        loaded: &LoadedFlow,
-        prepared: &Prepared,
+        gathered: &Gathered,
         settings: &RunSettings,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), ApiError> {
-        if !settings.installs_requirements || !prepared.runs_python {
+        if !settings.installs_requirements || !gathered.runs_python() {
             return Ok(());
         }
         let base = flowbench_code::interpreter::find(None).await.map_err(|error| {
             let hint = error.hint();
             ApiError::could_not("environment", error.to_string()).hint(hint)
         })?;
-        let made = environment::make_environment(&self.state, &loaded.folder, &base, progress).await;
+        let made = environment::make_environment(&self.state, &gathered.loaded.folder, &base, progress).await;
         made.map_err(|error| {
             let hint = error.hint();
             let told = ApiError::could_not("environment", error.to_string());
@@ -189,9 +182,22 @@ impl Wiring {
         Arc::clone(&self.limiters)
     }
 
+    /// Opens the recording, where one is asked for: an earlier one is replaced, or gone on with when a batch is resumed.
+    /// Comes after everything that may refuse the run.
+    pub fn open_recording(&self, settings: &RunSettings, is_resumed: bool) -> Result<(), ApiError> {
+        let Some(path) = &settings.record else { return Ok(()) };
+        let redactor = Arc::clone(&self.redactor);
+        let writer = match is_resumed && path.is_file() {
+            true => RecordingWriter::append_to(path, redactor),
+            false => RecordingWriter::create(path, redactor),
+        };
+        let _ = self.recorder.set(FileRecorder::new(writer.map_err(recording_error)?));
+        Ok(())
+    }
+
     /// Keeps calls, where asked.
     pub fn recorder(&self) -> Option<Arc<dyn Recorder>> {
-        self.recorder.clone().map(|recorder| recorder as Arc<dyn Recorder>)
+        self.recorder.get().map(|recorder| Arc::clone(recorder) as Arc<dyn Recorder>)
     }
 
     /// Answers calls, where asked.
@@ -201,7 +207,7 @@ impl Wiring {
 
     /// Fails if the recording has gaps.
     pub fn finish_recording(&self) -> Result<(), ApiError> {
-        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.check())
+        self.recorder.get().map_or(Ok(()), |recorder| recorder.check())
     }
 
     /// Takes secrets out of what is kept.
@@ -260,12 +266,12 @@ fn python_json(value: &Value) -> String {
 }
 
 /// Values that must never be written: all secrets of all connections that resolve.
-fn secrets_of(workspace: &Workspace, inline: Option<&Connection>) -> Vec<String> {
+fn secrets_of(workspace: &Workspace, inline: &[Connection]) -> Vec<String> {
     workspace
         .connections()
         .iter()
         .filter_map(|known| known.resolve().ok())
-        .chain(inline.cloned())
+        .chain(inline.iter().cloned())
         .flat_map(|connection| connection.secrets)
         .map(|(_, secret)| secret.reveal().to_owned())
         .filter(|secret| !secret.is_empty())
@@ -284,8 +290,8 @@ struct Models {
 }
 
 impl Models {
-    fn hold(&self, connection: Option<&Connection>) {
-        if let Some(connection) = connection {
+    fn hold(&self, connections: &[Connection]) {
+        for connection in connections {
             let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
             adopted.insert(connection.name.clone(), connection.clone());
         }
@@ -524,9 +530,9 @@ impl FlowLoader for PathLoader {
         let model = model.filter(|model| model.as_object().is_some_and(|model| !model.is_empty()));
         let options = LoadOptions { prompty_model: model.cloned(), ..LoadOptions::default() };
         let loaded = load_flow(&workspace, path, &options).map_err(failed)?;
-        self.models.hold(loaded.inline.as_ref());
-        Ok(prepare(&workspace, &loaded, &flowbench_core::plan::PlanOptions::default(), &[])
-            .map_err(failed)?
-            .flow)
+        let gathered = gather(&workspace, loaded).map_err(failed)?;
+        self.models.hold(&gathered.inline_connections());
+        prepare(&workspace, &gathered, &flowbench_core::plan::PlanOptions::default(), &|_| Ok(Vec::new()))
+            .map_err(failed)
     }
 }

@@ -56,7 +56,7 @@ async fn dispatch(arguments: &Arguments, printer: &Printer) -> Result<u8, ApiErr
         Command::Connections(connections) => {
             Box::pin(commands::connections::run(global, connections, printer)).await
         }
-        Command::Trust(trust) => commands::trust::run(trust, printer),
+        Command::Trust(trust) => commands::trust::run(global, trust, printer),
         Command::Doctor => commands::doctor::run(global, printer),
         Command::Completions { shell } => commands::shell::completions(*shell),
         Command::Man { folder } => commands::shell::man(folder, printer),

@@ -22,7 +22,8 @@ const REDRAW_MS: u128 = 100;
 pub async fn run(global: &Global, arguments: &Batch, printer: &Printer) -> Result<u8, ApiError> {
     let start = arguments.flow.as_deref().or(arguments.file.as_deref()).unwrap_or(Path::new("."));
     let workspace = workspace(global, start)?;
-    let combinations = matrix(&pairs("--matrix", &arguments.matrix)?);
+    let combinations = matrix(&pairs("--matrix", &arguments.matrix)?)?;
+    let is_several = combinations.len() > 1;
     if combinations.len() > 1
         && (arguments.resume.is_some() || arguments.name.is_some() || arguments.settings.record.is_some())
     {
@@ -39,12 +40,16 @@ pub async fn run(global: &Global, arguments: &Batch, printer: &Printer) -> Resul
             for finding in apply_run_file(&mut request, file)? {
                 printer.warning(&finding.message);
             }
+            if is_several {
+                request.name = None;
+            }
         }
         if combinations.len() > 1 {
             let named: Vec<String> = combination.iter().map(|(node, id)| format!("{node}={id}")).collect();
             printer.note(&format!("variants {}", named.join(" ")));
         }
-        let outcome = one(&workspace, &request, arguments, combination, printer).await?;
+        let told: &[(String, String)] = if is_several { combination } else { &[] };
+        let outcome = one(&workspace, &request, arguments, told, printer).await?;
         let ended = outcome.exit(arguments.max_failed);
         if ended != exit::DONE && code == exit::DONE {
             code = ended;
@@ -195,7 +200,7 @@ fn write(
     match &arguments.out {
         None => {
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-            outcome.write_outputs(&mut out)?;
+            outcome.write_outputs(&mut out, combination)?;
             // A reader that went away (`| head`) is no error.
             let _ = out.flush();
         }
@@ -204,7 +209,7 @@ fn write(
             let file =
                 std::fs::File::create(&path).map_err(|error| ApiError::file("write", &path, &error))?;
             let mut out = std::io::BufWriter::new(file);
-            outcome.write_outputs(&mut out)?;
+            outcome.write_outputs(&mut out, &[])?;
             out.flush().map_err(|error| ApiError::file("write", &path, &error))?;
         }
     }

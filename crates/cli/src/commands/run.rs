@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowbench_api::error::{ApiError, exit};
-use flowbench_api::run::{RunOutcome, RunRequest, run as run_flow};
+use flowbench_api::run::{RunOutcome, RunRequest, run as run_flow, streamed_output};
 use flowbench_api::settings::parse_pair;
 use flowbench_core::event::{RunEvent, RunEventKind};
 use serde_json::{Map, Value, json};
@@ -27,21 +27,35 @@ pub async fn run(global: &Global, arguments: &Run, printer: &Printer) -> Result<
     if arguments.interactive {
         return chat(&workspace, request, arguments, printer).await;
     }
+    let answer = match arguments.stream {
+        true => streamed_output(&workspace, &request)?,
+        false => None,
+    };
     let streamed = Arc::new(Mutex::new(false));
-    let outcome = run_flow(&workspace, &request, sink(arguments, printer, Arc::clone(&streamed))).await?;
+    let node = answer.as_ref().map(|(_, node)| node.clone());
+    let outcome =
+        run_flow(&workspace, &request, sink(arguments, printer, node, Arc::clone(&streamed))).await?;
     if let Some(error) = &outcome.error {
         return Ok(printer.error(error));
     }
-    tell(&outcome, printer, *streamed.lock().unwrap_or_else(PoisonError::into_inner));
+    let was_streamed = *streamed.lock().unwrap_or_else(PoisonError::into_inner);
+    tell(&outcome, printer, answer.filter(|_| was_streamed).map(|(output, _)| output).as_deref());
     Ok(exit::DONE)
 }
 
 /// Pieces of the answer as they come, the trace where asked, warnings always.
-fn sink(arguments: &Run, printer: &Printer, streamed: Arc<Mutex<bool>>) -> flowbench_api::run::EventReader {
+fn sink(
+    arguments: &Run,
+    printer: &Printer,
+    answer: Option<String>,
+    streamed: Arc<Mutex<bool>>,
+) -> flowbench_api::run::EventReader {
     let (printer, is_streaming, is_tracing) =
         (printer.clone(), arguments.stream || arguments.interactive, arguments.trace || printer.is_verbose());
     Arc::new(move |event: &RunEvent| match &event.kind {
-        RunEventKind::NodeChunk { text, is_reasoning: false, .. } if is_streaming => {
+        RunEventKind::NodeChunk { node, text, is_reasoning: false }
+            if is_streaming && (printer.is_json() || answer.as_deref() == Some(node.as_str())) =>
+        {
             if printer.is_json() {
                 printer.json(&json!(event));
             } else {
@@ -63,7 +77,9 @@ fn sink(arguments: &Run, printer: &Printer, streamed: Arc<Mutex<bool>>) -> flowb
     })
 }
 
-fn tell(outcome: &RunOutcome, printer: &Printer, was_streamed: bool) {
+/// `streamed` is the output whose text was printed as it came.
+fn tell(outcome: &RunOutcome, printer: &Printer, streamed: Option<&str>) {
+    let metrics: Map<String, Value> = outcome.metrics.iter().cloned().collect();
     if printer.is_json() {
         printer.json(&json!({
             "run_id": outcome.run_id,
@@ -71,24 +87,29 @@ fn tell(outcome: &RunOutcome, printer: &Printer, was_streamed: bool) {
             "outputs": outcome.outputs,
             "tokens": outcome.tokens,
             "cost": outcome.cost,
+            "metrics": metrics,
         }));
         return;
     }
-    if was_streamed {
+    if streamed.is_some() {
         printer.raw("\n");
-    } else {
-        match outcome.outputs.iter().collect::<Vec<_>>().as_slice() {
-            [(_, only)] => printer.line(&readable(only)),
-            outputs => {
-                for (name, value) in outputs {
-                    let text = readable(value);
-                    match text.contains('\n') {
-                        true => printer.line(&format!("{name}:\n{text}")),
-                        false => printer.line(&format!("{name}: {text}")),
-                    }
+    }
+    let open: Vec<(&String, &Value)> =
+        outcome.outputs.iter().filter(|(name, _)| streamed != Some(name.as_str())).collect();
+    match open.as_slice() {
+        [(_, only)] if streamed.is_none() => printer.line(&readable(only)),
+        outputs => {
+            for (name, value) in outputs {
+                let text = readable(value);
+                match text.contains('\n') {
+                    true => printer.line(&format!("{name}:\n{text}")),
+                    false => printer.line(&format!("{name}: {text}")),
                 }
             }
         }
+    }
+    for (name, value) in &metrics {
+        printer.note(&format!("metric {name} = {value}"));
     }
     let tokens = outcome.tokens.map(|usage| format!(", {} tokens", usage.total())).unwrap_or_default();
     let cost = outcome.cost.as_ref().map(|cost| format!(", {}", money(cost))).unwrap_or_default();
@@ -145,6 +166,7 @@ async fn chat(
     printer: &Printer,
 ) -> Result<u8, ApiError> {
     let shape = flowbench_api::run::chat_shape(workspace, &request)?;
+    let answer = streamed_output(workspace, &request)?;
     let mut history: Vec<Value> = Vec::new();
     let is_terminal = std::io::stdin().is_terminal();
     printer.note("an empty line or end of input ends the conversation");
@@ -178,7 +200,9 @@ async fn chat(
         }
         let asked = RunRequest { inputs: inputs.clone(), ..request.clone() };
         let streamed = Arc::new(Mutex::new(false));
-        let outcome = run_flow(workspace, &asked, sink(arguments, printer, Arc::clone(&streamed))).await?;
+        let node = answer.as_ref().map(|(_, node)| node.clone());
+        let outcome =
+            run_flow(workspace, &asked, sink(arguments, printer, node, Arc::clone(&streamed))).await?;
         if let Some(error) = &outcome.error {
             // The conversation goes on; the failed turn is not part of the history.
             printer.error(error);
@@ -188,7 +212,7 @@ async fn chat(
         if printer.is_json() || !was_streamed {
             match (printer.is_json(), outcome.outputs.get(&shape.output)) {
                 (false, Some(answer)) => printer.line(&readable(answer)),
-                _ => tell(&outcome, printer, false),
+                _ => tell(&outcome, printer, None),
             }
         } else {
             printer.raw("\n");

@@ -4,10 +4,11 @@ use flowbench_api::error::{ApiError, exit};
 use flowbench_api::trust::{revoke, trust};
 use serde_json::json;
 
-use crate::arguments::Trust;
+use super::workspace;
+use crate::arguments::{Global, Trust};
 use crate::printer::Printer;
 
-pub fn run(arguments: &Trust, printer: &Printer) -> Result<u8, ApiError> {
+pub fn run(global: &Global, arguments: &Trust, printer: &Printer) -> Result<u8, ApiError> {
     let path = &arguments.path;
     let told = if arguments.revoke {
         match revoke(path)? {
@@ -17,7 +18,7 @@ pub fn run(arguments: &Trust, printer: &Printer) -> Result<u8, ApiError> {
     } else {
         format!(
             "`{}` is approved as it stands now; a change of its code needs a new approval",
-            trust(path)?.display()
+            trust(&workspace(global, path)?, path)?.display()
         )
     };
     match printer.is_json() {
