@@ -16,7 +16,8 @@ use flowbench_core::event::Status;
 use serde::Serialize;
 
 use crate::error::JournalError;
-use crate::journal_scan::{Entry, JournalReader, ResumePolicy, scan};
+use crate::journal_scan::{JournalReader, ResumePolicy, scan};
+use crate::places::{Place, Places};
 use crate::record::{JournalEnd, JournalHeader, LineRecord};
 use crate::redact::Redactor;
 
@@ -73,7 +74,8 @@ struct Tail {
     sink: Box<dyn Sink>,
     length: u64,
     buffer: Vec<u8>,
-    entries: Vec<Entry>,
+    /// Every line's record so far, those of earlier processes included.
+    places: Places,
     /// Set where a failed write could not be taken back: a further record would follow half a one.
     is_stuck: bool,
 }
@@ -137,7 +139,7 @@ impl RunJournal {
                 sink: Box::new(file),
                 length,
                 buffer: Vec::new(),
-                entries: Vec::new(),
+                places: before.places().clone(),
                 is_stuck: false,
             }),
             syncer,
@@ -197,7 +199,8 @@ impl RunJournal {
 
     /// Everything so far, this process's records included, without reading the file again.
     pub fn reader(&self, end: Option<&JournalEnd>) -> JournalReader {
-        self.before.with_added(&self.tail().entries, end)
+        let places = self.tail().places.clone();
+        self.before.with_places(places, end)
     }
 
     /// Syncs to the disk now.
@@ -242,7 +245,7 @@ impl RunJournal {
             return Err(write_failed(error));
         }
         if let Some(status) = status {
-            tail.entries.push(Entry::new(line, tail.length, status));
+            tail.places.insert(line, Place::new(tail.length, status));
         }
         tail.length += tail.buffer.len() as u64;
         // One enormous record must not hold its memory for the rest of the batch.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::JournalError;
+use crate::places::{Place, Places};
 use crate::record::{JOURNAL_VERSION, JournalEnd, JournalHeader, LineRecord};
 
 /// Which lines a resumed batch runs again.
@@ -25,43 +26,10 @@ pub enum ResumePolicy {
     KeepFailed,
 }
 
-/// Where a line's record stands. 16 bytes a line is all the memory that a long batch costs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub(crate) line_number: u64,
-    /// Offset of the record, shifted by two, and the status below.
-    place: u64,
-}
-
-impl Entry {
-    pub(crate) fn new(line_number: u64, offset: u64, status: Status) -> Self {
-        let code = match status {
-            Status::Completed => 0,
-            Status::Failed => 1,
-            Status::Bypassed => 2,
-            Status::Canceled => 3,
-        };
-        Self { line_number, place: offset << 2 | code }
-    }
-
-    fn offset(self) -> u64 {
-        self.place >> 2
-    }
-
-    fn status(self) -> Status {
-        match self.place & 3 {
-            0 => Status::Completed,
-            1 => Status::Failed,
-            2 => Status::Bypassed,
-            _ => Status::Canceled,
-        }
-    }
-}
-
 /// What a journal holds, found in one pass.
 pub(crate) struct Scan {
     pub(crate) header: JournalHeader,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) places: Places,
     pub(crate) end: Option<JournalEnd>,
     /// Length of the whole records; what follows is torn.
     pub(crate) sound_bytes: u64,
@@ -85,7 +53,7 @@ pub(crate) fn scan(path: &Path) -> Result<Scan, JournalError> {
     let mut reader = BufReader::with_capacity(256 << 10, file);
     let mut buffer = Vec::new();
     let mut header = None;
-    let mut entries = Vec::new();
+    let mut places = Places::default();
     let mut end = None;
     let mut offset = 0u64;
     loop {
@@ -109,7 +77,7 @@ pub(crate) fn scan(path: &Path) -> Result<Scan, JournalError> {
             }
             (None, _) => return Err(damaged("the first line is no journal header".to_owned())),
             (Some(_), Glance { line_number: Some(line), status: Some(status), .. }) => {
-                entries.push(Entry::new(line, offset, status));
+                places.insert(line, Place::new(offset, status));
             }
             (Some(_), Glance { end: Some(raw), .. }) => {
                 end = Some(serde_json::from_str(raw.get()).map_err(|error| damaged(short(&error)))?);
@@ -119,7 +87,7 @@ pub(crate) fn scan(path: &Path) -> Result<Scan, JournalError> {
         offset += count;
     }
     let header = header.ok_or_else(|| JournalError::NoHeader { path: path.to_owned() })?;
-    Ok(Scan { header, entries, end, sound_bytes: offset, file_bytes })
+    Ok(Scan { header, places, end, sound_bytes: offset, file_bytes })
 }
 
 fn short(error: &serde_json::Error) -> String {
@@ -145,25 +113,11 @@ fn is_zero_tail(line: &[u8], reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Sorts by line and keeps the latest record of each: a line that was run again counts as it ended last.
-fn keep_latest(entries: &mut Vec<Entry>) {
-    entries.sort_by_key(|entry| entry.line_number);
-    // `dedup_by` drops its first argument, which is the later one; so the earlier takes over its place.
-    entries.dedup_by(|later, earlier| {
-        let is_same = later.line_number == earlier.line_number;
-        if is_same {
-            earlier.place = later.place;
-        }
-        is_same
-    });
-}
-
 /// A journal that is only read. Looks at a batch that still runs as well: what is there when it is opened.
 pub struct JournalReader {
     path: PathBuf,
     header: JournalHeader,
-    /// By line number, latest record only.
-    entries: Vec<Entry>,
+    places: Places,
     end: Option<JournalEnd>,
     torn_bytes: u64,
 }
@@ -175,28 +129,28 @@ impl JournalReader {
     }
 
     pub(crate) fn from_scan(path: &Path, scan: Scan) -> Self {
-        let mut entries = scan.entries;
-        keep_latest(&mut entries);
         Self {
             path: path.to_owned(),
             header: scan.header,
-            entries,
+            places: scan.places,
             end: scan.end,
             torn_bytes: scan.file_bytes - scan.sound_bytes,
         }
     }
 
-    pub(crate) fn with_added(&self, added: &[Entry], end: Option<&JournalEnd>) -> Self {
-        let mut entries = self.entries.clone();
-        entries.extend_from_slice(added);
-        keep_latest(&mut entries);
+    /// This journal with more records; places are shared, not copied.
+    pub(crate) fn with_places(&self, places: Places, end: Option<&JournalEnd>) -> Self {
         Self {
             path: self.path.clone(),
             header: self.header.clone(),
-            entries,
+            places,
             end: end.or(self.end.as_ref()).cloned(),
             torn_bytes: self.torn_bytes,
         }
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// What the batch is made of.
@@ -216,30 +170,22 @@ impl JournalReader {
 
     /// Number of lines that have a record.
     pub fn line_count(&self) -> u64 {
-        self.entries.len() as u64
+        self.places.len()
     }
 
     /// Number of lines whose latest record has this status.
     pub fn count(&self, status: Status) -> u64 {
-        self.entries.iter().filter(|entry| entry.status() == status).count() as u64
+        self.places.iter().filter(|(_, place)| place.status() == status).count() as u64
     }
 
     /// True if a resumed batch need not run the line.
     pub fn is_finished(&self, line_number: u64, policy: ResumePolicy) -> bool {
-        let Ok(index) = self.entries.binary_search_by_key(&line_number, |entry| entry.line_number) else {
-            return false;
-        };
-        match self.entries[index].status() {
-            Status::Completed | Status::Bypassed => true,
-            Status::Failed => policy == ResumePolicy::KeepFailed,
-            Status::Canceled => false,
-        }
+        self.places.get(line_number).is_some_and(|place| is_final(place, policy))
     }
 
     /// Numbers of the lines that need not be run, ascending.
     pub fn finished_lines(&self, policy: ResumePolicy) -> impl Iterator<Item = u64> + '_ {
-        let is_finished = move |entry: &&Entry| self.is_finished(entry.line_number, policy);
-        self.entries.iter().filter(is_finished).map(|entry| entry.line_number)
+        self.places.iter().filter(move |(_, place)| is_final(*place, policy)).map(|(line, _)| line)
     }
 
     /// All latest records in line order, read from the file one at a time.
@@ -256,11 +202,9 @@ impl JournalReader {
 
     /// The latest record of one line.
     pub fn record(&self, line_number: u64) -> Result<Option<LineRecord>, JournalError> {
-        let Ok(index) = self.entries.binary_search_by_key(&line_number, |entry| entry.line_number) else {
-            return Ok(None);
-        };
-        let mut lines = RawLines::open(&self.path, vec![self.entries[index]])?;
-        lines.next().transpose()?.map(|(offset, bytes)| parse(&self.path, offset, &bytes)).transpose()
+        let Some(place) = self.places.get(line_number) else { return Ok(None) };
+        let (offset, bytes) = RawLines::open(&self.path, Places::default())?.read(place)?;
+        parse(&self.path, offset, &bytes).map(Some)
     }
 
     /// Writes `{line_number, status, outputs, error}`, one line each, in line order: the same bytes whatever
@@ -277,7 +221,15 @@ impl JournalReader {
     }
 
     fn raw_lines(&self) -> Result<RawLines, JournalError> {
-        RawLines::open(&self.path, self.entries.clone())
+        RawLines::open(&self.path, self.places.clone())
+    }
+}
+
+fn is_final(place: Place, policy: ResumePolicy) -> bool {
+    match place.status() {
+        Status::Completed | Status::Bypassed => true,
+        Status::Failed => policy == ResumePolicy::KeepFailed,
+        Status::Canceled => false,
     }
 }
 
@@ -308,22 +260,33 @@ fn parse_borrowed<'r, T: Deserialize<'r>>(
     })
 }
 
-/// Raw records by entry. Lines end nearly in order, so most steps stay within the reader's buffer.
+/// Raw records in line order. Lines end nearly in order, so most steps stay within the reader's buffer.
 struct RawLines {
     path: PathBuf,
     reader: BufReader<File>,
     position: u64,
-    entries: std::vec::IntoIter<Entry>,
+    places: Places,
+    /// Where to look for the next line; `None` at the end.
+    cursor: Option<u64>,
 }
 
 impl RawLines {
-    fn open(path: &Path, entries: Vec<Entry>) -> Result<Self, JournalError> {
+    fn open(path: &Path, places: Places) -> Result<Self, JournalError> {
         let file = File::open(path).map_err(|source| JournalError::io(path, "read", source))?;
         let reader = BufReader::with_capacity(64 << 10, file);
-        Ok(Self { path: path.to_owned(), reader, position: 0, entries: entries.into_iter() })
+        Ok(Self { path: path.to_owned(), reader, position: 0, places, cursor: Some(0) })
     }
 
-    fn read(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+    /// The record at a place, with its offset.
+    fn read(&mut self, place: Place) -> Result<(u64, Vec<u8>), JournalError> {
+        let offset = place.offset();
+        match self.read_at(offset) {
+            Ok(bytes) => Ok((offset, bytes)),
+            Err(source) => Err(JournalError::io(&self.path, "read", source)),
+        }
+    }
+
+    fn read_at(&mut self, offset: u64) -> io::Result<Vec<u8>> {
         match i64::try_from(i128::from(offset) - i128::from(self.position)) {
             Ok(step) => self.reader.seek_relative(step)?,
             Err(_) => {
@@ -341,8 +304,8 @@ impl Iterator for RawLines {
     type Item = Result<(u64, Vec<u8>), JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let offset = self.entries.next()?.offset();
-        let bytes = self.read(offset).map_err(|source| JournalError::io(&self.path, "read", source));
-        Some(bytes.map(|bytes| (offset, bytes)))
+        let (line, place) = self.places.next_from(self.cursor?)?;
+        self.cursor = line.checked_add(1);
+        Some(self.read(place))
     }
 }

@@ -28,6 +28,7 @@ mod event_log;
 pub mod export;
 mod journal;
 mod journal_scan;
+mod places;
 mod record;
 mod recording;
 mod redact;
