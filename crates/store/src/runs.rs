@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::database::{Database, Migration, set_aside};
 use crate::error::StoreError;
 use crate::event_log::read_events;
+use crate::journal::RunJournal;
 use crate::redact::Redactor;
 use crate::state::StateFolder;
 
@@ -57,8 +58,11 @@ pub enum RunKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
-    /// Begun; if its process is gone, it was killed.
+    /// Begun, and not over.
     Running,
+    /// A batch whose process is gone without having ended it; it can be resumed. Never kept: found when a record is
+    /// read.
+    Interrupted,
     /// Done.
     Completed,
     /// Could not.
@@ -201,12 +205,15 @@ impl RunStore {
 
     /// Keeps a run: a new one, or a new state of one that is there.
     pub fn put(&self, run: &RunRecord) -> Result<(), StoreError> {
-        let redacted = self.redactor.as_ref().and_then(|redactor| redactor.redact_line(run).ok().flatten());
-        // A masked record is of the same shape; only texts have changed.
-        match redacted.and_then(|line| serde_json::from_slice(&line).ok()) {
-            Some(redacted) => self.insert(&redacted),
-            None => self.insert(run),
-        }
+        let redacted = match &self.redactor {
+            // A masked record is of the same shape; only texts have changed.
+            Some(redactor) => redactor
+                .redact_line(run)
+                .and_then(|line| line.map(|line| serde_json::from_slice(&line)).transpose())
+                .map_err(|error| StoreError::io(&self.state.runs_database(), "written", error.into()))?,
+            None => None,
+        };
+        self.insert(redacted.as_ref().unwrap_or(run))
     }
 
     fn insert(&self, run: &RunRecord) -> Result<(), StoreError> {
@@ -246,23 +253,41 @@ impl RunStore {
             .connection
             .query_row("SELECT * FROM runs WHERE id = ?1", [id.as_str()], read_run)
             .optional()
+            .map(|run| run.map(|run| self.settle(run)))
             .map_err(|error| self.database.explain(error))
     }
 
-    /// Ids that begin so, newest first: people copy the first few letters.
+    /// A batch that is kept as running while nobody holds its journal was interrupted.
+    fn settle(&self, mut run: RunRecord) -> RunRecord {
+        if run.kind == RunKind::Batch
+            && run.status == RunState::Running
+            && self.state.journal(&run.id).is_ok_and(|path| !RunJournal::is_running(&path))
+        {
+            run.status = RunState::Interrupted;
+        }
+        run
+    }
+
+    /// Ids that begin so, newest first: people copy the first few letters. An id that is no more than that comes
+    /// before all longer ones.
     pub fn find(&self, prefix: &str, limit: usize) -> Result<Vec<RunId>, StoreError> {
-        let sql =
-            "SELECT id FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY started_ms DESC, id LIMIT ?2";
+        let sql = "SELECT id FROM runs WHERE substr(id, 1, length(?1)) = ?1 \
+             ORDER BY id = ?1 DESC, started_ms DESC, id LIMIT ?2";
         let values = [text(prefix), number(Some(limit as u64))];
         self.query(sql, values.into(), |row| row.get::<_, String>(0).map(RunId::from))
     }
 
     /// Runs, newest first.
     pub fn list(&self, filter: &RunFilter, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
+        // Whether a run that was begun still runs is not in the database.
+        let (kept, limit_kept) = match filter.status {
+            Some(RunState::Running | RunState::Interrupted) => (Some(RunState::Running), usize::MAX),
+            status => (status, limit),
+        };
         let conditions = [
             ("flow = ?", filter.flow.as_deref().map(text)),
             ("kind = ?", filter.kind.map(|kind| text(&word(&kind)))),
-            ("status = ?", filter.status.map(|status| text(&word(&status)))),
+            ("status = ?", kept.map(|status| text(&word(&status)))),
             ("started_ms < ?", filter.before_ms.map(|time| number(Some(time)))),
         ];
         let mut sql = "SELECT * FROM runs WHERE TRUE".to_owned();
@@ -275,8 +300,9 @@ impl RunStore {
             }
         }
         sql.push_str(" ORDER BY started_ms DESC, id LIMIT ?");
-        values.push(number(Some(limit as u64)));
-        self.query(&sql, values, read_run)
+        values.push(number(Some(limit_kept as u64)));
+        let runs = self.query(&sql, values, read_run)?.into_iter().map(|run| self.settle(run));
+        Ok(runs.filter(|run| filter.status.is_none_or(|status| run.status == status)).take(limit).collect())
     }
 
     /// Events of a run with a number above `after`, at most `limit`; of a batch there is the journal instead.

@@ -6,7 +6,8 @@ use std::fs;
 use flowbench_core::event::{RunEvent, RunEventKind};
 use flowbench_core::ids::RunId;
 use flowbench_store::{
-    CacheStore, EventLog, RunFilter, RunKind, RunRecord, RunState, RunStore, StateFolder, StoreError,
+    CacheStore, EventLog, JournalHeader, RunFilter, RunJournal, RunKind, RunRecord, RunState, RunStore,
+    StateFolder, StoreError,
 };
 use serde_json::{Map, Value, json};
 
@@ -97,10 +98,10 @@ fn events_are_told_from_any_number_on() {
 #[test]
 fn secrets_do_not_reach_the_history() {
     let (_folder, state) = state();
-    let redactor = std::sync::Arc::new(flowbench_store::Redactor::new(["sk-secret-1"]));
+    let redactor = std::sync::Arc::new(flowbench_store::Redactor::new(["sk-secret-123"]));
     let store = RunStore::open(&state).unwrap().with_redactor(redactor);
     let mut record = run("a", "x", 1);
-    record.inputs = Map::from_iter([("q".to_owned(), json!("my key is sk-secret-1"))]);
+    record.inputs = Map::from_iter([("q".to_owned(), json!("my key is sk-secret-123"))]);
     store.put(&record).unwrap();
     assert_eq!(store.get(&RunId::from("a")).unwrap().unwrap().inputs["q"], "my key is ••••");
 }
@@ -225,4 +226,36 @@ fn a_broken_cache_is_replaced() {
     cache.put("f", "n", "k", &json!({}), &json!(1), 1).unwrap();
     cache.flush().unwrap();
     assert_eq!(cache.get("k", 1).unwrap(), Some(json!(1)));
+}
+
+#[test]
+fn a_batch_whose_process_is_gone_reads_as_interrupted() {
+    let (_folder, state) = state();
+    let store = RunStore::open(&state).unwrap();
+    let id = RunId::from("b1");
+    let batch = RunRecord::started(id.clone(), RunKind::Batch, "x", "flows/x", 1);
+    store.put(&batch).unwrap();
+    let of = |status| RunFilter { status: Some(status), ..Default::default() };
+    let journal =
+        RunJournal::create(&state.journal(&id).unwrap(), &JournalHeader::new("b1", "flows/x")).unwrap();
+    assert_eq!(store.get(&id).unwrap().unwrap().status, RunState::Running);
+    assert_eq!(ids(store.list(&of(RunState::Running), 9).unwrap()), ["b1"]);
+    assert!(store.list(&of(RunState::Interrupted), 9).unwrap().is_empty());
+    drop(journal);
+    assert_eq!(store.get(&id).unwrap().unwrap().status, RunState::Interrupted);
+    assert_eq!(store.list(&RunFilter::default(), 9).unwrap()[0].status, RunState::Interrupted);
+    assert!(store.list(&of(RunState::Running), 9).unwrap().is_empty());
+    assert_eq!(ids(store.list(&of(RunState::Interrupted), 9).unwrap()), ["b1"]);
+    store.put(&RunRecord { status: RunState::Completed, ..batch }).unwrap();
+    assert_eq!(store.get(&id).unwrap().unwrap().status, RunState::Completed);
+}
+
+#[test]
+fn a_whole_id_is_found_before_longer_ones() {
+    let (_folder, state) = state();
+    let store = RunStore::open(&state).unwrap();
+    for (id, time) in [("eval", 1), ("eval-1", 2), ("eval-2", 3), ("eval-3", 4)] {
+        store.put(&run(id, "x", time)).unwrap();
+    }
+    assert_eq!(store.find("eval", 2).unwrap(), [RunId::from("eval"), RunId::from("eval-3")]);
 }
