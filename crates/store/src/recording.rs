@@ -253,8 +253,8 @@ mod tests {
             key: key.to_owned(),
             ordinal: 0,
             scope: "line 0, answer".to_owned(),
-            request: json!({"headers": [["api-key", "abc"]], "text": "with sk-secret-1 in it"}),
-            response: Some(json!({"text": response, "raw": "{\"echo\": \"sk-secret-1\"}"})),
+            request: json!({"headers": [["api-key", "abc"]], "text": "with sk-secret-123 in it"}),
+            response: Some(json!({"text": response, "raw": "{\"echo\": \"sk-secret-123\"}"})),
             error: None,
         }
     }
@@ -286,11 +286,11 @@ mod tests {
     fn a_recording_holds_no_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let writer = RecordingWriter::create(&path, Arc::new(Redactor::new(["sk-secret-1"]))).unwrap();
+        let writer = RecordingWriter::create(&path, Arc::new(Redactor::new(["sk-secret-123"]))).unwrap();
         writer.record(call("http", "k", "fine")).unwrap();
         writer.finish().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("sk-secret-1") && !text.contains("\"abc\""), "{text}");
+        assert!(!text.contains("sk-secret-123") && !text.contains("\"abc\""), "{text}");
         assert!(text.starts_with("{\"format\":\"flowbench-recording\",\"version\":1}\n"), "{text}");
     }
 

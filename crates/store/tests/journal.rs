@@ -256,9 +256,9 @@ fn two_processes_cannot_run_the_same_batch() {
 #[test]
 fn secrets_do_not_reach_the_journal() {
     let (_folder, path) = place();
-    let redactor = Arc::new(Redactor::new(["sk-secret-1"]));
+    let redactor = Arc::new(Redactor::new(["sk-secret-123"]));
     let journal = RunJournal::create(&path, &header()).unwrap().with_redactor(redactor);
-    journal.append(&line(0, "the key is sk-secret-1")).unwrap();
+    journal.append(&line(0, "the key is sk-secret-123")).unwrap();
     journal.append(&line(1, "fine")).unwrap();
     let reader = journal.finish(None).unwrap();
     assert!(!fs::read_to_string(&path).unwrap().contains("sk-secret"));
@@ -367,4 +367,17 @@ proptest! {
         let read: Vec<LineRecord> = reader.records().unwrap().map(Result::unwrap).collect();
         prop_assert_eq!(read, expected.into_values().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn keys_that_are_words_of_the_journal_do_no_harm() {
+    let (_folder, path) = place();
+    let redactor = Arc::new(Redactor::new(["line", "status", "completed", "model/timeout"]));
+    let journal = RunJournal::create(&path, &header()).unwrap().with_redactor(redactor);
+    journal.append(&line(0, "the status of a line is completed")).unwrap();
+    journal.append(&failed(1)).unwrap();
+    drop(journal);
+    let reader = JournalReader::open(&path).unwrap();
+    let records: Vec<LineRecord> = reader.records().unwrap().map(Result::unwrap).collect();
+    assert_eq!(records, [line(0, "the status of a line is completed"), failed(1)]);
 }
