@@ -12,6 +12,8 @@ use crate::chunk::{Chunk, by_headings};
 const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
 /// Most documents of one index in memory.
 const MAX_DOCUMENTS: usize = 50_000;
+/// Most text of one index in memory.
+const MAX_INDEX_BYTES: u64 = 256 << 20;
 /// Words of a chunk where the spec names tokens: three tokens are about two English words.
 const WORDS_PER_TOKEN: f64 = 2.0 / 3.0;
 
@@ -44,6 +46,22 @@ pub enum IndexError {
         /// Why.
         source: std::io::Error,
     },
+    /// Documents outside the workspace, which nobody has approved.
+    #[error("index `{name}` reads `{}`, which is outside the workspace", path.display())]
+    Outside {
+        /// Index name.
+        name: String,
+        /// Which source.
+        path: PathBuf,
+    },
+    /// More text than is held in memory.
+    #[error("index `{name}` holds more than {limit} bytes of text")]
+    TooLarge {
+        /// Index name.
+        name: String,
+        /// Most bytes.
+        limit: u64,
+    },
     /// A mode that is not there yet.
     #[error("index `{index}` cannot be asked in mode `{mode}`")]
     Mode {
@@ -69,6 +87,8 @@ impl IndexError {
             }
             Self::Spec { .. } => "write `sources: [{path: FOLDER, include: [\"**/*.md\"]}]`".to_owned(),
             Self::Document { .. } => "check the path and the permissions".to_owned(),
+            Self::Outside { .. } => "allow it with `--trust`".to_owned(),
+            Self::TooLarge { .. } => "name fewer documents, or split the index".to_owned(),
             Self::Mode { .. } => "this version answers in mode `keyword`".to_owned(),
             Self::Filters { .. } => "remove the node's input `filters`".to_owned(),
         }
@@ -174,15 +194,34 @@ impl IndexSpec {
         })
     }
 
+    /// Sources outside this folder, with links and `..` followed. A source that is not there is in none.
+    pub fn outside(&self, root: &Path) -> Vec<PathBuf> {
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        self.sources
+            .iter()
+            .filter_map(|source| source.path.canonicalize().ok())
+            .filter(|path| !path.starts_with(&root))
+            .collect()
+    }
+
     /// Reads and cuts all documents, in the order of their names.
     pub fn read_chunks(&self) -> Result<Vec<Chunk>, IndexError> {
+        self.read_at_most(MAX_INDEX_BYTES)
+    }
+
+    fn read_at_most(&self, limit: u64) -> Result<Vec<Chunk>, IndexError> {
         let mut chunks = Vec::new();
+        let mut total = 0;
         for source in &self.sources {
             let mut files = Vec::new();
             self.collect(&source.path, source, &mut files)?;
             files.sort();
             for path in files {
                 let bytes = std::fs::read(&path).map_err(|error| self.unreadable(&path, error))?;
+                total += bytes.len() as u64;
+                if total > limit {
+                    return Err(IndexError::TooLarge { name: self.name.clone(), limit });
+                }
                 let name = path
                     .strip_prefix(&source.path)
                     .ok()
@@ -255,5 +294,20 @@ mod tests {
             IndexSpec::load(root, "bad").unwrap_err().to_string(),
             "index `bad`: `sources` must be a list"
         );
+    }
+
+    #[test]
+    fn an_index_has_a_largest_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("indexes")).unwrap();
+        std::fs::create_dir_all(root.join("docs")).unwrap();
+        std::fs::write(root.join("indexes/h.yaml"), "sources: [{path: ../docs}]\n").unwrap();
+        std::fs::write(root.join("docs/a.md"), "alpha").unwrap();
+        std::fs::write(root.join("docs/b.md"), "bravo").unwrap();
+        let spec = IndexSpec::load(root, "h").unwrap();
+        assert_eq!(spec.read_at_most(10).unwrap().len(), 2);
+        let error = spec.read_at_most(9).unwrap_err();
+        assert_eq!(error.to_string(), "index `h` holds more than 9 bytes of text");
     }
 }
