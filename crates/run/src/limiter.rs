@@ -21,6 +21,11 @@ const REFUSED_SHARE: f64 = 0.3;
 const BREAKER_FAILURES: u32 = 10;
 /// How long it is left alone: long enough for a restart, short enough to wait for.
 const BREAKER_PAUSE: Duration = Duration::from_secs(5);
+/// How long requests wait for an endpoint to come back: about five probes. After that it counts as dead, and
+/// requests fail at once between probes.
+const BREAKER_PATIENCE: Duration = Duration::from_secs(25);
+/// Refusals this close to a halving belong to the same crowd, even when the server asks for a shorter pause.
+const SHORTEST_HALVING: Duration = Duration::from_secs(1);
 /// Longest pause taken from a server's word; the official clients obey up to two minutes.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
@@ -56,9 +61,21 @@ struct State {
     successes: usize,
     history: VecDeque<bool>,
     paused_until: Option<Instant>,
+    /// The window was halved for the crowd of refusals that ends here.
+    halved_until: Option<Instant>,
     failures: u32,
+    open_since: Option<Instant>,
     open_until: Option<Instant>,
     is_probing: bool,
+}
+
+impl State {
+    /// The endpoint answered: it is alive.
+    fn close_breaker(&mut self) {
+        self.failures = 0;
+        self.open_since = None;
+        self.open_until = None;
+    }
 }
 
 /// Limits the requests to one endpoint.
@@ -85,7 +102,8 @@ impl Drop for Permit {
             state.is_probing = false;
         }
         drop(state);
-        self.limiter.freed.notify_one();
+        // All waiters look again: one that was told alone might be gone, or have to wait for something else.
+        self.limiter.freed.notify_waiters();
     }
 }
 
@@ -104,7 +122,9 @@ impl Limiter {
             successes: 0,
             history: VecDeque::with_capacity(HISTORY),
             paused_until: None,
+            halved_until: None,
             failures: 0,
+            open_since: None,
             open_until: None,
             is_probing: false,
         };
@@ -120,16 +140,18 @@ impl Limiter {
         self.lock().window
     }
 
-    /// Waits for a place. Fails at once while the breaker is open.
+    /// Waits for a place. While the breaker is open it waits as well, and one request at a time tries the endpoint;
+    /// fails when the endpoint has been away for too long.
     pub async fn acquire(self: &Arc<Self>) -> Result<Permit, ModelError> {
         loop {
-            // Registered before looking, so that a place freed in between is not missed.
+            // Made before looking: it is woken by every change from here on, also before it is first polled.
             let freed = self.freed.notified();
             match self.turn() {
                 Turn::Go { is_probe } => return Ok(Permit { limiter: Arc::clone(self), is_probe }),
                 Turn::Refused(error) => return Err(error),
                 Turn::WaitForPlace => freed.await,
-                Turn::WaitUntil(until) => tokio::time::sleep_until(until).await,
+                // A change before that time may have ended the wait; it is not an error if there is none.
+                Turn::WaitUntil(until) => drop(tokio::time::timeout_at(until, freed).await),
             }
         }
     }
@@ -138,7 +160,13 @@ impl Limiter {
         let mut state = self.lock();
         let now = Instant::now();
         if let Some(until) = state.open_until {
-            if now < until || state.is_probing {
+            let patience_ends = state.open_since.unwrap_or(now) + BREAKER_PATIENCE;
+            let must_wait = now < until || state.is_probing;
+            if must_wait && now < patience_ends {
+                let next = if state.is_probing { patience_ends } else { until };
+                return Turn::WaitUntil(next.min(patience_ends));
+            }
+            if must_wait {
                 let error = ModelError::new(
                     ModelErrorKind::Unavailable,
                     format!(
@@ -164,18 +192,16 @@ impl Limiter {
             return Turn::WaitForPlace;
         }
         state.in_flight += 1;
-        if state.in_flight < state.window {
-            // A wake-up may stand for several places after the window grew.
-            self.freed.notify_one();
-        }
         Turn::Go { is_probe: false }
     }
 
     /// Learns from a success.
     pub fn succeeded(&self, limits: &RateLimits) {
         let mut state = self.lock();
-        state.failures = 0;
-        state.open_until = None;
+        if state.open_until.is_some() {
+            self.freed.notify_waiters();
+        }
+        state.close_breaker();
         remember(&mut state, false);
         state.successes += 1;
         if state.successes >= state.window && state.window < self.width {
@@ -188,31 +214,39 @@ impl Limiter {
     /// Learns from a failure.
     pub fn failed(&self, error: &ModelError) {
         let mut state = self.lock();
+        let is_away = matches!(error.kind, ModelErrorKind::Unavailable | ModelErrorKind::Timeout);
+        if !is_away {
+            // The server answered, if only to refuse; who waits for it can go on.
+            if state.open_until.is_some() {
+                self.freed.notify_waiters();
+            }
+            state.close_breaker();
+        }
         match error.kind {
             ModelErrorKind::RateLimited => {
-                state.failures = 0;
                 remember(&mut state, true);
                 let refused = state.history.iter().filter(|was_refused| **was_refused).count();
                 let is_common =
                     state.history.len() == HISTORY && refused as f64 > REFUSED_SHARE * HISTORY as f64;
                 if is_common || error.retry_after.is_some() {
-                    halve(&mut state);
+                    halve(&mut state, error.retry_after.unwrap_or_default());
                 }
                 if let Some(wait) = error.retry_after {
                     pause(&mut state, wait);
                 }
             }
-            ModelErrorKind::Unavailable | ModelErrorKind::Timeout => {
+            _ if is_away => {
                 state.failures += 1;
                 if state.failures >= BREAKER_FAILURES {
-                    state.open_until = Some(Instant::now() + BREAKER_PAUSE);
+                    let now = Instant::now();
+                    state.open_since.get_or_insert(now);
+                    state.open_until = Some(now + BREAKER_PAUSE);
                 }
                 if let Some(wait) = error.retry_after {
                     pause(&mut state, wait);
                 }
             }
-            // The server answered; it is alive.
-            _ => state.failures = 0,
+            _ => {}
         }
         obey_headers(&mut state, &error.limits);
     }
@@ -225,7 +259,13 @@ fn remember(state: &mut State, was_refused: bool) {
     state.history.push_back(was_refused);
 }
 
-fn halve(state: &mut State) {
+/// Halves the window, once for all refusals of the requests that were in flight together.
+fn halve(state: &mut State, wait: Duration) {
+    let now = Instant::now();
+    if state.halved_until.is_some_and(|until| now < until) {
+        return;
+    }
+    state.halved_until = Some(now + wait.clamp(SHORTEST_HALVING, LONGEST_PAUSE));
     state.window = (state.window / 2).max(1);
     state.successes = 0;
     // Counted anew, so that the same refusals do not halve it twice.
@@ -243,7 +283,7 @@ fn pause(state: &mut State, wait: Duration) {
 fn obey_headers(state: &mut State, limits: &RateLimits) {
     let is_empty = limits.remaining_requests == Some(0) || limits.remaining_tokens == Some(0);
     if let (true, Some(reset)) = (is_empty, limits.reset) {
-        halve(state);
+        halve(state, reset);
         pause(state, reset);
     }
 }
@@ -286,6 +326,16 @@ mod tests {
 
     fn refused(retry_after: Option<Duration>) -> ModelError {
         ModelError { retry_after, ..ModelError::new(ModelErrorKind::RateLimited, "429") }
+    }
+
+    fn away() -> ModelError {
+        ModelError::new(ModelErrorKind::Unavailable, "refused")
+    }
+
+    fn open_breaker(limiter: &Limiter) {
+        for _ in 0..BREAKER_FAILURES {
+            limiter.failed(&away());
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -336,19 +386,86 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dead_endpoint_is_left_alone_then_probed() {
+    async fn a_short_outage_is_waited_for_with_one_probe_at_a_time() {
         let limiter = Limiters::new(4).of("host");
-        for _ in 0..BREAKER_FAILURES {
-            limiter.failed(&ModelError::new(ModelErrorKind::Unavailable, "refused"));
-        }
-        let error = limiter.acquire().await.unwrap_err();
-        assert!(error.message.contains("failed 10 times in a row"), "{error}");
-        tokio::time::advance(BREAKER_PAUSE).await;
+        open_breaker(&limiter);
+        let before = Instant::now();
         let probe = limiter.acquire().await.unwrap();
-        assert!(limiter.acquire().await.is_err(), "one probe at a time");
+        assert_eq!(before.elapsed(), BREAKER_PAUSE);
+        let second = tokio::time::timeout(Duration::from_secs(3), limiter.acquire()).await;
+        assert!(second.is_err(), "one probe at a time");
         limiter.succeeded(&RateLimits::default());
         drop(probe);
         assert!(limiter.acquire().await.is_ok());
+        assert_eq!(before.elapsed().as_secs(), 8, "nobody waits once it is back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_an_answer_and_closes_the_breaker() {
+        let limiter = Limiters::new(4).of("host");
+        open_breaker(&limiter);
+        let before = Instant::now();
+        limiter.failed(&ModelError::new(ModelErrorKind::Authentication, "401"));
+        assert!(limiter.acquire().await.is_ok());
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_for_a_dead_endpoint_are_told_in_bounded_time() {
+        let limiter = Limiters::new(2).of("host");
+        let held = (limiter.acquire().await.unwrap(), limiter.acquire().await.unwrap());
+        let before = Instant::now();
+        let mut waiters = tokio::task::JoinSet::new();
+        for _ in 0..30 {
+            let limiter = Arc::clone(&limiter);
+            waiters.spawn(async move {
+                loop {
+                    let permit = limiter.acquire().await?;
+                    limiter.failed(&away());
+                    drop(permit);
+                }
+            });
+        }
+        tokio::task::yield_now().await;
+        open_breaker(&limiter);
+        drop(held);
+        let ended: Vec<Result<(), ModelError>> =
+            tokio::time::timeout(Duration::from_secs(60), waiters.join_all()).await.unwrap();
+        assert_eq!(ended.len(), 30);
+        for outcome in ended {
+            let error = outcome.unwrap_err();
+            assert!(error.message.contains("times in a row and is left alone"), "{error}");
+        }
+        assert_eq!(before.elapsed(), BREAKER_PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_not_lost_with_a_waiter_that_went_away() {
+        let limiter = Limiters::new(1).of("host");
+        let held = limiter.acquire().await.unwrap();
+        let spawn = || {
+            let limiter = Arc::clone(&limiter);
+            tokio::spawn(async move { limiter.acquire().await.is_ok() })
+        };
+        let (gone, waiting) = (spawn(), spawn());
+        tokio::task::yield_now().await;
+        drop(held);
+        // Woken, and ended before it could look.
+        gone.abort();
+        let second = tokio::time::timeout(Duration::from_secs(1), waiting).await;
+        assert!(second.unwrap().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_come_together_halve_the_window_once() {
+        let limiter = Limiters::new(16).of("host");
+        for _ in 0..16 {
+            limiter.failed(&refused(Some(Duration::from_secs(2))));
+        }
+        assert_eq!(limiter.window(), 8);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        limiter.failed(&refused(Some(Duration::from_secs(2))));
+        assert_eq!(limiter.window(), 4);
     }
 
     #[test]
