@@ -365,6 +365,9 @@ pub struct HttpRequest {
     /// When to give up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// The user vouched for the host: it is that of an approved connection, and may be private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_approved: bool,
 }
 
 /// What an `http` node got.

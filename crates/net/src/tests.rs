@@ -261,11 +261,16 @@ async fn http_nodes_get_status_headers_and_text() {
         headers: vec![("x-one".to_owned(), "1".to_owned())],
         body: None,
         timeout: None,
+        is_approved: false,
     };
     let response = client.request(request.clone()).await.unwrap();
     assert_eq!((response.status, response.body.as_str()), (200, "{\"a\": 1}"));
     assert!(heads.lock().unwrap()[0].starts_with("PUT /items HTTP/1.1\r\nx-one: 1\r\n"));
 
-    let error = outbound(Policy::closed()).request(request).await.unwrap_err();
+    let error = outbound(Policy::closed()).request(request.clone()).await.unwrap_err();
     assert_eq!(error.kind, flowbench_core::ports::ModelErrorKind::Forbidden);
+
+    let (url, _) = serve(vec![ok("{}")]).await;
+    let vouched = HttpRequest { url, is_approved: true, ..request };
+    assert_eq!(outbound(Policy::closed()).request(vouched).await.unwrap().status, 200);
 }

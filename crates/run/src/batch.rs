@@ -81,7 +81,8 @@ pub enum BatchEnd {
 }
 
 /// Runs lines until they end, the budget is spent or too many failed. `finished` is called once for each line in the
-/// order of completion; when it refuses, the batch stops. Dropping the future ends all lines in flight.
+/// order of completion; when it refuses, the batch stops. When the budget is spent no more lines are begun, and those
+/// in flight that still complete are told as well: their calls are paid. Dropping the future ends all lines in flight.
 pub async fn run_batch<I, F>(
     shared: &Arc<RunShared>,
     flow: &Arc<PreparedFlow>,
@@ -98,8 +99,9 @@ where
     let mut running: JoinSet<FinishedLine> = JoinSet::new();
     let mut failed = 0;
     let mut are_lines_left = true;
+    let mut spent: Option<Failure> = None;
     loop {
-        while are_lines_left && running.len() < options.parallel.max(1) {
+        while spent.is_none() && are_lines_left && running.len() < options.parallel.max(1) {
             let Some(line) = lines.next() else {
                 are_lines_left = false;
                 break;
@@ -110,7 +112,9 @@ where
                 run_one(&context, line, options.line_timeout, &references).await
             });
         }
-        let Some(joined) = running.join_next().await else { return BatchEnd::Complete };
+        let Some(joined) = running.join_next().await else {
+            return spent.map_or(BatchEnd::Complete, BatchEnd::BudgetSpent);
+        };
         let line = match joined {
             Ok(line) => line,
             Err(error) => {
@@ -118,13 +122,14 @@ where
             }
         };
         if let Some(error) = line.error.as_ref().filter(|error| ends_run(error)) {
-            return BatchEnd::BudgetSpent(error.clone());
+            spent.get_or_insert_with(|| error.clone());
+            continue;
         }
         failed += u64::from(line.status == Status::Failed);
         if let Err(message) = finished(line) {
             return BatchEnd::Refused(message);
         }
-        if options.stop_after_failed.is_some_and(|most| failed > most) {
+        if spent.is_none() && options.stop_after_failed.is_some_and(|most| failed > most) {
             return BatchEnd::TooManyFailed;
         }
     }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::events::EventHub;
+use crate::failure::NodeFailure;
 use crate::limiter::{Backoff, LONGEST_PAUSE, Limiters};
 use crate::recording::{CallKind, CallRecord, Recorder, Replayer, call_key};
 
@@ -105,6 +106,11 @@ impl ModelChoice {
     pub fn named(model: &str) -> Self {
         Self { model: Some(model.to_owned()), deployment_name: None }
     }
+}
+
+fn budget_spent(words: &str) -> ModelError {
+    ModelError::new(ModelErrorKind::BudgetSpent, format!("the budget of this run is spent: {words}"))
+        .with_hint("raise the budget, or resume the run with a new one")
 }
 
 impl Scope {
@@ -219,19 +225,19 @@ impl Calls {
         &self,
         scope: &Scope,
         connection: &str,
-        model: &str,
+        choice: &ModelChoice,
         texts: &[String],
         purpose: EmbeddingPurpose,
         dimensions: Option<u32>,
     ) -> Result<Embeddings, ModelError> {
         let asked = json!({
-            "connection": connection, "model": model, "texts": texts, "purpose": purpose, "dimensions": dimensions,
+            "connection": connection, "model": choice, "texts": texts, "purpose": purpose, "dimensions": dimensions,
         });
         let call_name = scope.next_call();
         if let Some(answer) = self.replayed::<Embeddings>(CallKind::Embed, &call_name, &asked)? {
             return answer;
         }
-        let embedder = self.ports.models.embedder(connection, model)?;
+        let embedder = self.ports.models.embedder(connection, &self.model_name(connection, choice)?)?;
         let identity = embedder.identity();
         let delivered = AtomicBool::new(false);
         let outcome = self
@@ -258,16 +264,16 @@ impl Calls {
         &self,
         scope: &Scope,
         connection: &str,
-        model: &str,
+        choice: &ModelChoice,
         query: &str,
         passages: &[String],
     ) -> Result<Vec<f32>, ModelError> {
-        let asked = json!({"connection": connection, "model": model, "query": query, "passages": passages});
+        let asked = json!({"connection": connection, "model": choice, "query": query, "passages": passages});
         let call_name = scope.next_call();
         if let Some(answer) = self.replayed::<Vec<f32>>(CallKind::Rerank, &call_name, &asked)? {
             return answer;
         }
-        let reranker = self.ports.models.reranker(connection, model)?;
+        let reranker = self.ports.models.reranker(connection, &self.model_name(connection, choice)?)?;
         let delivered = AtomicBool::new(false);
         let outcome = self
             .with_retries(scope, &reranker.identity().endpoint, &delivered, |_| {
@@ -279,15 +285,20 @@ impl Calls {
         outcome
     }
 
-    /// Makes one request.
-    pub async fn http(&self, scope: &Scope, request: HttpRequest) -> Result<HttpResponse, ModelError> {
-        let asked = json!(&request);
+    /// Makes one request. `asked` is what is recorded, and found again, in its place: it holds no secret, and no
+    /// address that only a connection knows.
+    pub async fn http(
+        &self,
+        scope: &Scope,
+        asked: Value,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, ModelError> {
         let call_name = scope.next_call();
         if let Some(answer) = self.replayed::<HttpResponse>(CallKind::Http, &call_name, &asked)? {
             return answer;
         }
         self.check_budget()?;
-        let outcome = self.ports.http.request(request).await;
+        let outcome = self.within_budget(self.ports.http.request(request)).await?;
         self.keep(CallKind::Http, &call_name, asked, outcome.as_ref());
         outcome
     }
@@ -299,7 +310,8 @@ impl Calls {
         if let Some(answer) = self.replayed::<Vec<Hit>>(CallKind::Retrieve, &call_name, &asked)? {
             return answer;
         }
-        let outcome = self.ports.retriever.search(query).await;
+        self.check_budget()?;
+        let outcome = self.within_budget(self.ports.retriever.search(query)).await?;
         self.keep(CallKind::Retrieve, &call_name, asked, outcome.as_ref());
         outcome
     }
@@ -310,7 +322,7 @@ impl Calls {
         scope: &Scope,
         call: CodeCall,
         host: Arc<dyn CodeHost>,
-    ) -> Result<CodeResult, CodeError> {
+    ) -> Result<CodeResult, NodeFailure> {
         let connections: Vec<&str> =
             call.connections.iter().map(|(_, connection)| connection.name.as_str()).collect();
         let asked = json!({"source": call.source, "inputs": call.inputs, "connections": connections});
@@ -328,15 +340,21 @@ impl Calls {
             return match found {
                 Ok(value) => serde_json::from_value(value).map_err(unreadable),
                 Err(value) => Err(serde_json::from_value(value).map_err(unreadable)?),
-            };
+            }
+            .map_err(|error: CodeError| error.into());
         }
-        let outcome = self.ports.code.call(call, host).await;
+        self.check_budget()?;
+        let outcome = self.within_budget(self.ports.code.call(call, host)).await?;
         self.keep(CallKind::Code, &call_name, asked, outcome.as_ref());
-        outcome
+        Ok(outcome?)
     }
 
     /// A model by name. Loading a local one takes a while and happens off the async threads.
-    async fn chat_model(&self, connection: &str, model: String) -> Result<Arc<dyn ChatModel>, ModelError> {
+    pub(crate) async fn chat_model(
+        &self,
+        connection: &str,
+        model: String,
+    ) -> Result<Arc<dyn ChatModel>, ModelError> {
         if connection != "local" {
             return self.ports.models.chat_model(connection, &model);
         }
@@ -379,12 +397,16 @@ impl Calls {
     pub fn check_budget(&self) -> Result<(), ModelError> {
         match self.budget.spent() {
             None => Ok(()),
-            Some(words) => Err(ModelError::new(
-                ModelErrorKind::BudgetSpent,
-                format!("the budget of this run is spent: {words}"),
-            )
-            .with_hint("raise the budget, or resume the run with a new one")),
+            Some(words) => Err(budget_spent(&words)),
         }
+    }
+
+    /// Waits for work until the time of the run is over; the work ends with it.
+    async fn within_budget<T>(&self, work: impl Future<Output = T>) -> Result<T, ModelError> {
+        let Some(deadline) = self.budget.deadline() else { return Ok(work.await) };
+        tokio::time::timeout_at(deadline, work)
+            .await
+            .map_err(|_| budget_spent(&self.budget.spent().unwrap_or_else(|| "its time is over".to_owned())))
     }
 
     async fn with_retries<T, F, Fut>(
@@ -402,19 +424,10 @@ impl Calls {
         let mut backoff: Option<Backoff> = None;
         let mut number = 1;
         loop {
-            let permit = limiter.acquire().await?;
             self.check_budget()?;
-            let outcome = match self.budget.deadline() {
-                None => attempt(number).await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, attempt(number)).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => {
-                        self.check_budget()?;
-                        continue;
-                    }
-                },
-            };
-            let error = match outcome {
+            let permit = self.within_budget(limiter.acquire()).await??;
+            self.check_budget()?;
+            let error = match self.within_budget(attempt(number)).await? {
                 Ok((value, limits)) => {
                     limiter.succeeded(&limits);
                     return Ok(value);
@@ -461,7 +474,7 @@ impl Calls {
         }
     }
 
-    async fn sleep_within_budget(&self, wait: Duration) -> Result<(), ModelError> {
+    pub(crate) async fn sleep_within_budget(&self, wait: Duration) -> Result<(), ModelError> {
         match self.budget.deadline() {
             Some(deadline) if Instant::now() + wait >= deadline => {
                 tokio::time::sleep_until(deadline).await;

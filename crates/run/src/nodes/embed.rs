@@ -18,7 +18,7 @@ pub(super) async fn run_embed(
 ) -> Result<Value, NodeFailure> {
     let connection = connection_of(connection, inputs)?;
     let calls = &context.line.shared.calls;
-    let model = calls.model_name(connection, &super::llm::model_choice(inputs))?;
+    let choice = super::llm::model_choice(inputs);
     let purpose = match text(inputs, "purpose") {
         None | Some("document") => EmbeddingPurpose::Document,
         Some("query") => EmbeddingPurpose::Query,
@@ -30,11 +30,11 @@ pub(super) async fn run_embed(
     let dimensions = count(inputs, "dimensions")?.and_then(|dimensions| u32::try_from(dimensions).ok());
     let is_one = !inputs.contains_key("texts");
     let texts = if is_one { vec![need_text(inputs, "text")?] } else { passages(inputs, "texts")? };
-    let embeddings = calls.embed(&context.scope, connection, &model, &texts, purpose, dimensions).await?;
+    let embeddings = calls.embed(&context.scope, connection, &choice, &texts, purpose, dimensions).await?;
     if embeddings.vectors.len() != texts.len() {
         return Err(NodeFailure::new(
             "model/bad_reply",
-            format!("model `{model}` gave {} vectors for {} texts", embeddings.vectors.len(), texts.len()),
+            format!("the model gave {} vectors for {} texts", embeddings.vectors.len(), texts.len()),
         ));
     }
     let mut vectors = embeddings.vectors;
@@ -57,18 +57,18 @@ pub(super) async fn run_rerank(
 ) -> Result<Value, NodeFailure> {
     let connection = connection_of(connection, inputs)?;
     let calls = &context.line.shared.calls;
-    let model = calls.model_name(connection, &super::llm::model_choice(inputs))?;
+    let choice = super::llm::model_choice(inputs);
     let query = need_text(inputs, "query")?;
     let texts = passages(inputs, "passages")?;
     let top_k = count(inputs, "top_k")?.unwrap_or(texts.len());
     let scores = match texts.is_empty() {
         true => Vec::new(),
-        false => calls.rerank(&context.scope, connection, &model, &query, &texts).await?,
+        false => calls.rerank(&context.scope, connection, &choice, &query, &texts).await?,
     };
     if scores.len() != texts.len() {
         return Err(NodeFailure::new(
             "model/bad_reply",
-            format!("model `{model}` gave {} scores for {} passages", scores.len(), texts.len()),
+            format!("the model gave {} scores for {} passages", scores.len(), texts.len()),
         ));
     }
     let given = inputs.get("passages").and_then(Value::as_array).cloned().unwrap_or_default();

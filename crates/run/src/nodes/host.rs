@@ -121,7 +121,7 @@ impl EngineHost {
 
     async fn embed(&self, parameters: &Map<String, Value>) -> Result<Value, NodeFailure> {
         let connection = self.connection(parameters)?;
-        let model = text(parameters, "model").unwrap_or_default();
+        let choice = ModelChoice::named(text(parameters, "model").unwrap_or_default());
         let (texts, is_one) = match parameters.get("input") {
             Some(Value::Array(items)) => (items.iter().map(python_text).collect(), false),
             Some(one) => (vec![python_text(one)], true),
@@ -129,7 +129,7 @@ impl EngineHost {
         };
         let calls = &self.line.shared.calls;
         let purpose = EmbeddingPurpose::Document;
-        let embeddings = calls.embed(&self.scope, &connection, model, &texts, purpose, None).await?;
+        let embeddings = calls.embed(&self.scope, &connection, &choice, &texts, purpose, None).await?;
         Ok(match is_one {
             true => json!(embeddings.vectors.first()),
             false => json!(embeddings.vectors),
@@ -245,5 +245,12 @@ impl std::fmt::Debug for dyn FlowLoader {
 
 /// HTTP requests that a package tool needs.
 pub(super) fn get(url: String) -> HttpRequest {
-    HttpRequest { method: "GET".to_owned(), url, headers: Vec::new(), body: None, timeout: None }
+    HttpRequest {
+        method: "GET".to_owned(),
+        url,
+        headers: Vec::new(),
+        body: None,
+        timeout: None,
+        is_approved: false,
+    }
 }

@@ -25,9 +25,10 @@ pub(super) async fn run(
             Some(other) => Some(other.to_string()),
         },
         timeout: None,
+        is_approved: false,
     };
     let host = request.url.clone();
-    let response = context.line.shared.calls.http(&context.scope, request).await?;
+    let response = context.line.shared.calls.http(&context.scope, json!(&request), request).await?;
     let is_expected = match inputs.get("expect") {
         None | Some(Value::Null) => (200..300).contains(&response.status),
         Some(Value::Array(codes)) => {

@@ -119,10 +119,10 @@ fn open_model_inputs(inputs: &mut Map<String, Value>) -> Result<(), NodeFailure>
 async fn embedding(context: &NodeContext<'_>, inputs: &Map<String, Value>) -> Result<Value, NodeFailure> {
     let calls = &context.line.shared.calls;
     let connection = need_text(inputs, "connection")?;
-    let model = calls.model_name(&connection, &llm::model_choice(inputs))?;
+    let choice = llm::model_choice(inputs);
     let texts = vec![need_text(inputs, "input")?];
     let embeddings =
-        calls.embed(&context.scope, &connection, &model, &texts, EmbeddingPurpose::Document, None).await?;
+        calls.embed(&context.scope, &connection, &choice, &texts, EmbeddingPurpose::Document, None).await?;
     Ok(json!(embeddings.vectors.first()))
 }
 
@@ -139,12 +139,16 @@ async fn search(context: &NodeContext<'_>, inputs: &Map<String, Value>) -> Resul
             parameters.push((parameter, value.to_owned()));
         }
     }
-    let (base, key) = secret_of(context, &need_text(inputs, "connection")?, "https://serpapi.com")?;
+    // Recorded, and found again, without the key and whatever address the connection has.
+    let asked = json!({"tool": SERP, "parameters": parameters});
+    let service = service_of(context, &need_text(inputs, "connection")?, "https://serpapi.com")?;
+    let Service { base, key, is_approved } = service;
     parameters.push(("api_key", key));
     let pairs: Vec<String> =
         parameters.iter().map(|(name, value)| format!("{name}={}", http::encode(value))).collect();
-    let request = super::host::get(format!("{}/search.json?{}", base.trim_end_matches('/'), pairs.join("&")));
-    let response = context.line.shared.calls.http(&context.scope, request).await?;
+    let url = format!("{}/search.json?{}", base.trim_end_matches('/'), pairs.join("&"));
+    let request = HttpRequest { is_approved, ..super::host::get(url) };
+    let response = context.line.shared.calls.http(&context.scope, asked, request).await?;
     json_answer("the search", response.status, &response.body)
 }
 
@@ -192,7 +196,7 @@ pub(super) async fn harm_severities(
     connection: &str,
     whole: &str,
 ) -> Result<std::collections::BTreeMap<String, u64>, NodeFailure> {
-    let (endpoint, key) = secret_of(context, connection, "")?;
+    let Service { base, key, is_approved } = service_of(context, connection, "")?;
     let version = match context.line.shared.calls.replayer {
         Some(_) => None,
         None => context
@@ -206,11 +210,13 @@ pub(super) async fn harm_severities(
             .map(str::to_owned),
     };
     let version = version.unwrap_or_else(|| "2023-10-01".to_owned());
-    let url = format!("{}/contentsafety/text:analyze?api-version={version}", endpoint.trim_end_matches('/'));
+    let url = format!("{}/contentsafety/text:analyze?api-version={version}", base.trim_end_matches('/'));
+    let categories = CATEGORIES.map(|(_, name)| name);
     let characters: Vec<char> = whole.chars().collect();
     let mut worst = std::collections::BTreeMap::new();
     for piece in characters.chunks(SAFETY_TEXT_LIMIT) {
         let piece: String = piece.iter().collect();
+        let asked = json!({"tool": SAFETY[0], "text": piece, "categories": categories});
         let request = HttpRequest {
             method: "POST".to_owned(),
             url: url.clone(),
@@ -218,10 +224,11 @@ pub(super) async fn harm_severities(
                 ("content-type".to_owned(), "application/json".to_owned()),
                 ("ocp-apim-subscription-key".to_owned(), key.clone()),
             ],
-            body: Some(json!({"text": piece, "categories": CATEGORIES.map(|(_, name)| name)}).to_string()),
+            body: Some(json!({"text": piece, "categories": categories}).to_string()),
             timeout: None,
+            is_approved,
         };
-        let response = context.line.shared.calls.http(&context.scope, request).await?;
+        let response = context.line.shared.calls.http(&context.scope, asked, request).await?;
         let answer = json_answer("content safety", response.status, &response.body)?;
         // A guard that cannot read its checker's answer must not let the text pass.
         let Some(analysis) = answer.get("categoriesAnalysis").and_then(Value::as_array) else {
@@ -247,14 +254,18 @@ pub(super) async fn harm_severities(
     Ok(worst)
 }
 
+/// How a connection's service is reached.
+struct Service {
+    base: String,
+    key: String,
+    /// The user vouched for the connection's host.
+    is_approved: bool,
+}
+
 /// Address and key of a connection; on replay neither is needed.
-fn secret_of(
-    context: &NodeContext<'_>,
-    connection: &str,
-    fallback: &str,
-) -> Result<(String, String), NodeFailure> {
+fn service_of(context: &NodeContext<'_>, connection: &str, fallback: &str) -> Result<Service, NodeFailure> {
     if context.line.shared.calls.replayer.is_some() {
-        return Ok((fallback.to_owned(), String::new()));
+        return Ok(Service { base: fallback.to_owned(), key: String::new(), is_approved: false });
     }
     let connection = context.line.shared.calls.ports.models.connection(connection)?;
     let base = ["endpoint", "api_base", "base_url"]
@@ -271,7 +282,8 @@ fn secret_of(
         NodeFailure::new("connection", format!("connection `{}` has no `api_key`", connection.name))
             .hint("write `api_key: \"${env:NAME}\"` in its entry")
     })?;
-    Ok((base.to_owned(), key.reveal().to_owned()))
+    let (base, key) = (base.to_owned(), key.reveal().to_owned());
+    Ok(Service { base, key, is_approved: connection.is_approved })
 }
 
 fn json_answer(who: &str, status: u16, body: &str) -> Result<Value, NodeFailure> {
