@@ -141,8 +141,11 @@ async fn run_or_reuse(
     items: Option<&[Value]>,
 ) -> Result<(Value, Option<Reuse>), NodeFailure> {
     let shared = &context.line.shared;
-    let Some((cache, parts)) = shared.cache.as_ref().zip(cache_parts(context, inputs, items)) else {
-        return Ok((run_items(context, inputs, items).await?, None));
+    let Some(cache) = &shared.cache else {
+        return Ok((run_items(context, inputs, items).await?.value, None));
+    };
+    let Some(parts) = cache_parts(context, inputs, items).await else {
+        return Ok((run_items(context, inputs, items).await?.value, None));
     };
     let flow_name = &context.line.flow.plan.flow.name;
     let answer = cache.find(flow_name, context.scope.node.as_str(), &parts);
@@ -150,16 +153,20 @@ async fn run_or_reuse(
     if let CacheAnswer::Found(value) = answer {
         return Ok((value, Some(reuse)));
     }
-    let value = run_items(context, inputs, items).await?;
-    cache.keep(flow_name, context.scope.node.as_str(), &parts, &value);
-    Ok((value, Some(reuse)))
+    let result = run_items(context, inputs, items).await?;
+    // An item that failed may succeed next time.
+    if !result.had_failures {
+        cache.keep(flow_name, context.scope.node.as_str(), &parts, &result.value);
+    }
+    Ok((result.value, Some(reuse)))
 }
 
 /// Parts of the node's cache key; `None` where its result is not to be reused.
 ///
 /// Model calls are reused unless `cache: off` says otherwise: they are slow and cost money. Code is only where
-/// `cache: on` says so: it may read a clock or the world. Stand-ins never are: they cost nothing.
-fn cache_parts(
+/// `cache: on` says so: it may read a clock or the world. Stand-ins never are: they cost nothing. Neither are calls
+/// that name an image file: the file may change.
+async fn cache_parts(
     context: &NodeContext<'_>,
     inputs: &Map<String, Value>,
     items: Option<&[Value]>,
@@ -177,6 +184,7 @@ fn cache_parts(
     if node.cache == Some(false)
         || connection.as_deref() == Some("builtin")
         || context.line.shared.calls.replayer.is_some()
+        || inputs.values().chain(items.unwrap_or_default()).any(names_image_file)
     {
         return None;
     }
@@ -190,17 +198,35 @@ fn cache_parts(
             let identity = match &node.kind {
                 NodeKind::Embed { .. } => calls.ports.models.embedder(connection, &name).ok()?.identity(),
                 NodeKind::Rerank { .. } => calls.ports.models.reranker(connection, &name).ok()?.identity(),
-                _ => calls.ports.models.chat_model(connection, &name).ok()?.identity(),
+                _ => calls.chat_model(connection, name).await.ok()?.identity(),
             };
             json!(identity).to_string()
         }
     };
     let source = node.kind.source_path().and_then(|path| context.line.flow.source_digests.get(path));
+    let flow = &context.line.flow;
+    // Code may import any file of its flow, and read what is set in its worker.
+    let surroundings = match &node.kind {
+        NodeKind::Python { .. } => json!({"flow": flow.digest, "environment": flow.environment}),
+        _ => Value::Null,
+    };
+    // Equal texts make different messages where other parts of them came from values.
+    let from_values: Map<String, Value> = prompt::prompt_results(context)
+        .into_iter()
+        .map(|(input, marked)| {
+            let ranges: Vec<[usize; 2]> =
+                marked.value_ranges.iter().map(|range| [range.start, range.end]).collect();
+            (input, json!(ranges))
+        })
+        .collect();
     let definition = json!({
         "kind": node.kind.as_str(),
         "source": source,
         "api": format!("{:?}", node.kind),
-        "for_each": node.for_each.as_ref().map(|for_each| &for_each.settings.input),
+        "for_each": node.for_each.as_ref().map(|for_each| &for_each.settings),
+        "message_format": flow.plan.flow.message_format,
+        "surroundings": surroundings,
+        "from_values": from_values,
     });
     Some(CacheParts {
         definition: digest_value(&definition),
@@ -211,13 +237,36 @@ fn cache_parts(
     })
 }
 
+/// True if a value holds an image by the path of its file: `{"data:image/png;path": …}`, `{type: image_file, …}` or
+/// the first of these as text.
+fn names_image_file(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.split_once("data:image/").is_some_and(|(_, rest)| rest.contains(";path")),
+        Value::Array(items) => items.iter().any(names_image_file),
+        Value::Object(map) => {
+            map.get("type").and_then(Value::as_str) == Some("image_file")
+                || map.keys().any(|key| key.starts_with("data:image/") && key.ends_with(";path"))
+                || map.values().any(names_image_file)
+        }
+        _ => false,
+    }
+}
+
+/// What a node gave.
+struct ItemsResult {
+    value: Value,
+    /// Items of a map failed, and the map went on without them.
+    had_failures: bool,
+}
+
 async fn run_items(
     context: &NodeContext<'_>,
     inputs: &Map<String, Value>,
     items: Option<&[Value]>,
-) -> Result<Value, NodeFailure> {
+) -> Result<ItemsResult, NodeFailure> {
     let (Some(items), Some(for_each)) = (items, &context.node.for_each) else {
-        return run_with_retries(context, inputs).await;
+        let value = run_with_retries(context, inputs).await?;
+        return Ok(ItemsResult { value, had_failures: false });
     };
     let settings = &for_each.settings;
     if items.len() > settings.max_items {
@@ -228,6 +277,7 @@ async fn run_items(
         .hint("raise `max_items`, or cut the list"));
     }
     let mut results: Vec<Option<Value>> = vec![None; items.len()];
+    let mut had_failures = false;
     let mut running = stream::iter((0..items.len()).map(|index| {
         let mut inputs = inputs.clone();
         inputs.insert(settings.input.clone(), items[index].clone());
@@ -245,6 +295,7 @@ async fn run_items(
                 return Err(NodeFailure { message: format!("item {index}: {}", failure.message), ..failure });
             }
             (Err(failure), on_error) => {
+                had_failures = true;
                 context.warn("for-each-item", format!("item {index} failed: {}", failure.message));
                 if on_error == OnError::Null {
                     results[index] = Some(Value::Null);
@@ -253,7 +304,7 @@ async fn run_items(
         }
     }
     drop(running);
-    Ok(Value::Array(results.into_iter().flatten().collect()))
+    Ok(ItemsResult { value: Value::Array(results.into_iter().flatten().collect()), had_failures })
 }
 
 /// Longest wait between the attempts of a node's own `retry`.
@@ -280,7 +331,7 @@ async fn run_with_retries(
             reason: failure.message,
             wait_ms: (wait * 1000.0) as u64,
         });
-        tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+        context.line.shared.calls.sleep_within_budget(Duration::from_secs_f64(wait)).await?;
         wait = (wait * 2.0).min(LONGEST_RETRY_WAIT);
     }
     Err(NodeFailure::new("internal", "a retry loop ended without a result"))
@@ -387,5 +438,30 @@ pub(crate) fn passages(inputs: &Map<String, Value>, name: &str) -> Result<Vec<St
             "input/type",
             format!("input `{name}` must be a list of texts, and is {}", flowbench_core::flow::shape(other)),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_files_are_found_wherever_they_are_named() {
+        for value in [
+            json!({"data:image/png;path": "a.png"}),
+            json!(["see", {"data:image/*;path": "a.png"}]),
+            json!({"content": [{"type": "image_file", "image_file": {"path": "a.png"}}]}),
+            json!("![image](data:image/png;path: a.png)"),
+        ] {
+            assert!(names_image_file(&value), "{value}");
+        }
+        for value in [
+            json!({"data:image/png;base64": "aGk="}),
+            json!({"data:image/png;url": "http://host/a.png"}),
+            json!("the ;path of a picture"),
+            json!({"type": "text", "path": "a.png"}),
+        ] {
+            assert!(!names_image_file(&value), "{value}");
+        }
     }
 }
