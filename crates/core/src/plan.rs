@@ -20,6 +20,8 @@ pub enum Step {
         value: Value,
         /// Where it comes from, in words.
         why: String,
+        /// The user gave it; else it is the result of an earlier run.
+        is_pinned: bool,
     },
     /// Leaves it out: nothing that is wanted depends on it.
     Skip,
@@ -94,7 +96,11 @@ impl Plan {
                 if let Some(value) = options.earlier.get(flow.nodes[index].id.as_str())
                     && !wanted[index]
                 {
-                    *step = Step::Take { value: value.clone(), why: "result of the earlier run".to_owned() };
+                    *step = Step::Take {
+                        value: value.clone(),
+                        why: "result of the earlier run".to_owned(),
+                        is_pinned: false,
+                    };
                 }
             }
         }
@@ -110,7 +116,11 @@ impl Plan {
         for (name, value) in &options.pins {
             let index = find(name)?;
             if steps[index] != Step::Skip {
-                steps[index] = Step::Take { value: value.clone(), why: "pinned by the user".to_owned() };
+                steps[index] = Step::Take {
+                    value: value.clone(),
+                    why: "pinned by the user".to_owned(),
+                    is_pinned: true,
+                };
             }
         }
         Ok(Self::with_steps(flow, steps, options.to.is_some()))
@@ -231,6 +241,13 @@ mod tests {
             ..PlanOptions::default()
         };
         assert_eq!(runs(&Plan::new(Arc::clone(&flow), &from).unwrap()), "b c");
+        let pinned = PlanOptions { pins: HashMap::from([("a".to_owned(), json!("P"))]), ..from.clone() };
+        let steps = Plan::new(Arc::clone(&flow), &pinned).unwrap().steps;
+        let is_pinned = |name: &str| match &steps[flow.node_index(name).unwrap()] {
+            Step::Take { is_pinned, .. } => Some(*is_pinned),
+            _ => None,
+        };
+        assert_eq!([is_pinned("a"), is_pinned("x"), is_pinned("b")], [Some(true), Some(false), None]);
         let error =
             Plan::new(flow, &PlanOptions { to: Some("z".into()), ..PlanOptions::default() }).unwrap_err();
         assert_eq!(error.to_string(), "flow `test` has no node `z`");

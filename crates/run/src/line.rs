@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use flowbench_core::check::{Binding, CheckedNode};
+use flowbench_core::check::{Binding, CheckedNode, NodeKind};
 use flowbench_core::event::{Cost, Failure, Reuse, RunEventKind, Status};
 use flowbench_core::plan::Step;
 use flowbench_core::reference::{PathStep, Reference, follow, write_reference};
@@ -244,11 +244,14 @@ async fn run_nodes(
             let node = &plan.flow.nodes[index];
             let next = match &plan.steps[index] {
                 Step::Skip => Next::State(NodeState::Skipped),
-                Step::Take { value, why } => {
+                Step::Take { value, why, is_pinned } if *is_pinned || !is_prompt(node) => {
+                    mark_as_template(context, index, value);
                     tell_finished(context, node, Status::Completed, value, None, 0, Some(taken(why)));
                     Next::State(NodeState::Done(Arc::new(value.clone())))
                 }
-                Step::Run => match decide(context, node, inputs, states) {
+                // An earlier text of a prompt node does not tell which of its parts came from values. Rendering it
+                // again costs nothing and does.
+                Step::Take { .. } | Step::Run => match decide(context, node, inputs, states) {
                     Ok(next) => next,
                     Err(failure) => {
                         return Err(fail(context, node, &failure, 0, &in_work));
@@ -300,6 +303,19 @@ enum Next {
     State(NodeState),
     /// Inputs, and the items where the node maps over a list.
     Run(Map<String, Value>, Option<Vec<Value>>),
+}
+
+fn is_prompt(node: &CheckedNode) -> bool {
+    matches!(node.kind, NodeKind::Prompt { .. })
+}
+
+/// The text that a user gave in place of a prompt node's is the user's, roles included.
+fn mark_as_template(context: &LineContext, index: usize, value: &Value) {
+    let node = &context.flow.plan.flow.nodes[index];
+    if let (true, None, Value::String(text)) = (is_prompt(node), &node.for_each, value) {
+        let marked = MarkedText { text: text.clone(), value_ranges: Vec::new() };
+        context.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(index, marked);
+    }
 }
 
 fn taken(why: &str) -> Reuse {
@@ -501,7 +517,7 @@ pub async fn run_aggregation(
         let node = &plan.flow.nodes[*index];
         match &plan.steps[*index] {
             Step::Skip => continue,
-            Step::Take { value, why } => {
+            Step::Take { value, why, .. } => {
                 tell_finished(context, node, Status::Completed, value, None, 0, Some(taken(why)));
                 states[*index] = NodeState::Done(Arc::new(value.clone()));
                 continue;
