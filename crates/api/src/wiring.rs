@@ -98,6 +98,7 @@ impl Wiring {
     pub fn allow(&self, approval: &Approval) {
         *self.models.approval.lock().unwrap_or_else(PoisonError::into_inner) = *approval;
         *self.outbound.approval.lock().unwrap_or_else(PoisonError::into_inner) = approval.allows_folder_hosts;
+        self.retriever.allow_outside(approval.allows_folder_hosts);
     }
 
     /// Makes the flow's virtual environment from its `requirements.txt`, where asked; tells each step.

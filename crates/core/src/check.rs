@@ -755,7 +755,8 @@ impl<'a> Checker<'a> {
             }
             // The results of all lines are handed to `__aggregate__`, which is not the function that was read.
             SourceFacts::Python { .. }
-                if node.is_aggregation && node.source.as_ref().is_some_and(|source| source.kind == "flex") => {}
+                if node.is_aggregation
+                    && node.source.as_ref().is_some_and(|source| source.kind == "flex") => {}
             SourceFacts::Python { parameters, takes_rest, .. } => {
                 self.check_parameters(node, checked, parameters, *takes_rest, &at);
             }

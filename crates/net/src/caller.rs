@@ -18,7 +18,8 @@ impl HttpCaller for Outbound {
     async fn request(&self, request: HttpRequest) -> Result<HttpResponse, ModelError> {
         let total = request.timeout.unwrap_or(TIMEOUT);
         let limits = Limits { headers: total, idle: total, total, body_bytes: BODY_BYTES };
-        let mut call = Request::new(&request.method, request.url)?.limits(limits).approved(request.is_approved);
+        let mut call =
+            Request::new(&request.method, request.url)?.limits(limits).approved(request.is_approved);
         for (name, value) in request.headers {
             call = call.header(name, value);
         }

@@ -196,3 +196,52 @@ async fn run_one(
         duration_ms: result.duration_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::BudgetLimits;
+    use crate::fakes::{flow, inputs, shared};
+    use flowbench_core::plan::PlanOptions;
+    use serde_json::json;
+
+    /// Runs lines that each make one request; gives how it ended and the lines that were told.
+    async fn run(limits: BudgetLimits, addresses: &[&str]) -> (BatchEnd, Vec<u64>) {
+        let definition = json!({
+            "inputs": {"url": {"type": "string"}},
+            "nodes": [{"name": "ask", "type": "http", "inputs": {"url": "${inputs.url}"}}],
+            "outputs": {"answer": {"type": "string", "reference": "${ask.output.body}"}},
+        });
+        let flow = flow(&definition, &[], &PlanOptions::default());
+        let lines = addresses
+            .iter()
+            .enumerate()
+            .map(|(number, url)| BatchLine { number: number as u64, inputs: Ok(inputs(&[("url", url)])) });
+        let options = BatchOptions { parallel: 3, ..BatchOptions::default() };
+        let mut told = Vec::new();
+        let end = run_batch(&shared(limits), &flow, lines, options, |line| {
+            told.push(line.number);
+            Ok(())
+        })
+        .await;
+        (end, told)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_in_flight_are_kept_when_the_budget_is_spent() {
+        let (end, told) =
+            run(BudgetLimits::default(), &["after:3", "spent", "after:2", "after:1", "after:1"]).await;
+        assert!(matches!(end, BatchEnd::BudgetSpent(_)), "{end:?}");
+        assert_eq!(told, [2, 0], "those begun are told, no other is begun");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_ends_with_the_time_of_the_run() {
+        let before = tokio::time::Instant::now();
+        let limits = BudgetLimits { time: Some(Duration::from_secs(5)), ..BudgetLimits::default() };
+        let (end, told) = run(limits, &["after:60", "after:1"]).await;
+        let BatchEnd::BudgetSpent(failure) = end else { panic!("{end:?}") };
+        assert!(failure.message.contains("the 5 s of this run are over"), "{failure:?}");
+        assert_eq!((told, before.elapsed().as_secs()), (vec![1], 5));
+    }
+}

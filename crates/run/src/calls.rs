@@ -536,6 +536,12 @@ impl Calls {
             Ok(value) => Ok(json!(value)),
             Err(error) => Err(json!(error)),
         };
+        if let Err(error) = &response
+            && error.get("kind") == Some(&json!(ModelErrorKind::BudgetSpent))
+        {
+            // Nobody answered; a replay has no budget to spend.
+            return;
+        }
         recorder.record(CallRecord {
             kind,
             key: call_key(kind, call_name, &asked),

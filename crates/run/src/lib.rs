@@ -13,6 +13,8 @@ pub mod condition;
 pub mod digest;
 pub mod events;
 pub mod failure;
+#[cfg(test)]
+mod fakes;
 pub mod limiter;
 pub mod line;
 mod nodes;

@@ -650,3 +650,54 @@ fn aggregation_inputs(
     }
     Ok(inputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::BudgetLimits;
+    use crate::fakes::{flow, inputs, shared};
+    use flowbench_core::plan::PlanOptions;
+    use serde_json::json;
+
+    /// Runs `first`, a prompt node, and `second`, which takes its text; gives the text and marks of `first`.
+    async fn first_prompt(options: &PlanOptions) -> MarkedText {
+        let definition = json!({
+            "inputs": {"word": {"type": "string"}},
+            "nodes": [
+                {"name": "first", "type": "prompt", "source": {"type": "code", "path": "first.jinja2"},
+                 "inputs": {"word": "${inputs.word}"}},
+                {"name": "second", "type": "prompt", "source": {"type": "code", "path": "second.jinja2"},
+                 "inputs": {"text": "${first.output}"}},
+            ],
+            "outputs": {"text": {"type": "string", "reference": "${second.output}"}},
+        });
+        let templates = [("first.jinja2", "say {{ word }}"), ("second.jinja2", "{{ text }}")];
+        let flow = flow(&definition, &templates, options);
+        let context = LineContext::new(shared(BudgetLimits::default()), flow, None);
+        let result = run_line(&context, &inputs(&[("word", "hello")])).await;
+        let marked = context.marks.lock().unwrap().get(&0).cloned().unwrap();
+        assert_eq!(result.outputs.get("text"), Some(&json!(marked.text)), "{result:?}");
+        marked
+    }
+
+    #[tokio::test]
+    async fn prompts_of_an_earlier_run_are_rendered_again_with_their_origins() {
+        let options = PlanOptions {
+            from: Some("second".to_owned()),
+            earlier: HashMap::from([("first".to_owned(), json!("say hello"))]),
+            ..PlanOptions::default()
+        };
+        let marked = first_prompt(&options).await;
+        assert_eq!(marked.text, "say hello");
+        let ranges: Vec<(usize, usize)> =
+            marked.value_ranges.iter().map(|range| (range.start, range.end)).collect();
+        assert_eq!(ranges, [(4, 9)]);
+    }
+
+    #[tokio::test]
+    async fn a_pinned_prompt_is_the_users_text() {
+        let pins = HashMap::from([("first".to_owned(), json!("user:\nown words"))]);
+        let marked = first_prompt(&PlanOptions { pins, ..PlanOptions::default() }).await;
+        assert_eq!((marked.text.as_str(), marked.value_ranges), ("user:\nown words", vec![]));
+    }
+}

@@ -1,6 +1,6 @@
 //! `python` and `script`: code, run by the code port with the engine as its host.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flowbench_core::connection::{Connection, ConnectionKind};
@@ -73,8 +73,13 @@ pub(super) async fn call(
         timeout: Some(context.node.timeout.map_or(timeout, Duration::from_secs_f64)),
         sink: context.sink(),
     };
-    let host = Arc::new(EngineHost { line: context.line.clone(), scope: context.scope.clone() });
-    let result = calls.code(&context.scope, call, host).await?;
+    let host = Arc::new(EngineHost {
+        line: context.line.clone(),
+        scope: context.scope.clone(),
+        spent: OnceLock::new(),
+    });
+    let outcome = calls.code(&context.scope, call, Arc::clone(&host) as _).await;
+    let result = outcome.map_err(|failure| host.spent.get().cloned().unwrap_or(failure))?;
     context.log("stdout", &result.stdout);
     context.log("stderr", &result.stderr);
     for warning in &result.warnings {

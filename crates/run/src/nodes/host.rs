@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use flowbench_core::chat::{ChatRequest, ModelInput};
@@ -18,13 +18,15 @@ use serde_json::{Map, Value, json};
 use super::llm::{ChatStyle, message_map};
 use super::text;
 use crate::calls::{ModelChoice, Scope};
-use crate::failure::NodeFailure;
+use crate::failure::{BUDGET_SPENT, NodeFailure};
 use crate::line::{LineContext, MAX_DEPTH, complete_inputs, run_line};
 
 /// Answers what the code of one node asks.
 pub(super) struct EngineHost {
     pub line: LineContext,
     pub scope: Scope,
+    /// The budget was spent by a call of the code: a failure of the code that follows ends the run.
+    pub spent: OnceLock<NodeFailure>,
 }
 
 #[async_trait]
@@ -43,9 +45,15 @@ impl CodeHost for EngineHost {
             "connection" => self.named_connection(&parameters),
             other => Err(NodeFailure::new("code/host", format!("the host does not know `{other}`"))),
         };
-        answer.map_err(|failure| match failure.hints.first() {
-            Some(hint) => format!("{} ({hint})", failure.message),
-            None => failure.message,
+        answer.map_err(|failure| {
+            let words = match failure.hints.first() {
+                Some(hint) => format!("{} ({hint})", failure.message),
+                None => failure.message.clone(),
+            };
+            if failure.code == BUDGET_SPENT {
+                self.spent.get_or_init(|| failure);
+            }
+            words
         })
     }
 }
