@@ -178,7 +178,7 @@ fn python_runs_only_with_the_users_word() {
         .run()
         .exits(2)
         .tells("error: flow `flows/grade-answers` runs Python, and its folder is not approved")
-        .tells("hint: look at its code; then allow it for this call with `--trust`")
+        .tells("hint: look at it; then allow it for this call with `--trust`")
         .tells("flowbench trust flows/grade-answers");
     assert_eq!(sandbox.flowbench(trusted).run().succeeds().stdout, "right\n");
     let _ = sandbox.flowbench(run).run().exits(2);

@@ -379,7 +379,12 @@ impl ModelSource for Models {
                 flowbench_core::flow::list_known("connections", &known)
             )));
         };
-        known.resolve().map_err(|error| {
+        let approval = *self.approval.lock().unwrap_or_else(PoisonError::into_inner);
+        let resolved = known.resolve().map(|connection| {
+            let is_approved = is_host_allowed(&connection, approval);
+            Connection { is_approved, ..connection }
+        });
+        resolved.map_err(|error| {
             let failed = ModelError::new(ModelErrorKind::Authentication, error.message);
             match error.hints.into_iter().next() {
                 Some(hint) => failed.with_hint(hint),

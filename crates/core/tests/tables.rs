@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 fn rows(name: &str) -> Vec<Value> {
     let path = format!("{}/../../fixtures/promptflow/expected/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let rows: Vec<Value> = serde_json::from_str(&text).expect("a table is a list of rows");
     assert!(rows.len() > 5, "{name} has rows");
     rows
 }

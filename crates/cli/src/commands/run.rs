@@ -81,14 +81,17 @@ fn sink(
 fn tell(outcome: &RunOutcome, printer: &Printer, streamed: Option<&str>) {
     let metrics: Map<String, Value> = outcome.metrics.iter().cloned().collect();
     if printer.is_json() {
-        printer.json(&json!({
+        let mut told = json!({
             "run_id": outcome.run_id,
             "status": outcome.status,
             "outputs": outcome.outputs,
             "tokens": outcome.tokens,
             "cost": outcome.cost,
-            "metrics": metrics,
-        }));
+        });
+        if !metrics.is_empty() {
+            told["metrics"] = Value::Object(metrics);
+        }
+        printer.json(&told);
         return;
     }
     if streamed.is_some() {
