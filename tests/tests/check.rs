@@ -183,7 +183,7 @@ fn endless_files_are_refused() {
 fn broken_yaml_is_told_with_its_place() {
     let _ = check_file("inputs: {q: {type: string}\nnodes: [").exits(2).prints("flow/flow.dag.yaml:");
     let _ = check_file("nodes:\n  - name: a\n   type: b\n").exits(2).prints("flow/flow.dag.yaml:3:");
-    let _ = check_file("").succeeds().prints("warning[empty-flow]");
+    let _ = check_file("").exits(2).prints("error[no-flow]");
     let _ = check_file("- just\n- a list\n").exits(2);
     let _ = check_file("just text").exits(2);
 }

@@ -352,8 +352,14 @@ impl<'a> Checker<'a> {
                     .suggest("only `python` flows are supported"),
             );
         }
-        for (key, value) in &self.draft.unknown {
-            let _ = value;
+        if self.draft.inputs.is_empty() && self.draft.outputs.is_empty() && self.draft.nodes.is_empty() {
+            self.findings.push(
+                Finding::error("no-flow", "the file has neither inputs, outputs nor nodes, and is no flow")
+                    .at(self.place(""))
+                    .suggest("name the flow's folder, or write `inputs`, `outputs` and `nodes`"),
+            );
+        }
+        for key in self.draft.unknown.keys() {
             self.findings.push(
                 Finding::warning("unknown-key", format!("key `{key}` is not known and has no effect"))
                     .at(self.place(&format!("/{}", pointer_key(key)))),

@@ -36,6 +36,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("wrong-source", "The source of a node does not fit its type."),
     ("missing-source", "The file that a node names is not there or out of the flow's reach."),
     ("broken-source", "The file that a node names cannot be read as what it should be."),
+    ("no-flow", "The file has none of the parts of a flow."),
     (
         "outside-path",
         "The flow names a file or folder outside the workspace; running it needs the user's word.",
