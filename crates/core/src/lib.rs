@@ -8,6 +8,7 @@
 
 pub mod chat;
 pub mod check;
+pub mod checked;
 pub mod connection;
 pub mod edit;
 pub mod event;
