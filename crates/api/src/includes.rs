@@ -216,7 +216,8 @@ impl SourceFolder {
             hasher.update(&[0]);
             hasher.update(content.finalize().as_bytes());
         }
-        let merged = workspace.state()?.join("merged").join(&hasher.finalize().to_hex()[..24]);
+        let Some(code) = workspace.code_folder(true)? else { return Ok(own) };
+        let merged = code.join("merged").join(&hasher.finalize().to_hex()[..24]);
         if merged.is_dir() {
             return Ok(merged);
         }

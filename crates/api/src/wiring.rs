@@ -50,6 +50,8 @@ pub struct Wiring {
     retriever: Arc<flowbench_grounding::Indexes>,
     redactor: Arc<Redactor>,
     state: PathBuf,
+    /// Where environments are, once one was asked for.
+    code_folder: Option<PathBuf>,
 }
 
 impl Wiring {
@@ -79,7 +81,8 @@ impl Wiring {
             Some(path) => Some(Arc::new(FileReplayer(RecordingReader::open(path).map_err(recording_error)?))),
         };
         let state = workspace.state()?;
-        let python = PythonSettings { state_folder: Some(state.clone()), ..PythonSettings::default() };
+        let code_folder = workspace.code_folder(settings.installs_requirements)?;
+        let python = PythonSettings { state_folder: code_folder.clone(), ..PythonSettings::default() };
         Ok(Self {
             models,
             code: Arc::new(CodeNodes::new(python, ScriptLimits::default())),
@@ -91,6 +94,7 @@ impl Wiring {
             retriever: Arc::new(flowbench_grounding::Indexes::new(workspace.root())),
             redactor,
             state,
+            code_folder,
         })
     }
 
@@ -108,14 +112,17 @@ impl Wiring {
         settings: &RunSettings,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), ApiError> {
-        if !settings.installs_requirements || !gathered.runs_python() {
+        let Some(code_folder) = self.code_folder.as_ref().filter(|_| settings.installs_requirements) else {
+            return Ok(());
+        };
+        if !gathered.runs_python() {
             return Ok(());
         }
         let base = flowbench_code::interpreter::find(None).await.map_err(|error| {
             let hint = error.hint();
             ApiError::could_not("environment", error.to_string()).hint(hint)
         })?;
-        let made = environment::make_environment(&self.state, &gathered.loaded.folder, &base, progress).await;
+        let made = environment::make_environment(code_folder, &gathered.loaded.folder, &base, progress).await;
         made.map_err(|error| {
             let hint = error.hint();
             let told = ApiError::could_not("environment", error.to_string());

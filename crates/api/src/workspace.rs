@@ -1,5 +1,6 @@
 //! A workspace: an ordinary folder, its settings, its connections and its state folder.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -9,7 +10,7 @@ use flowbench_format::connections::{ConnectionEntry, SecretValue, ValueReference
 use flowbench_format::workspace::{WorkspaceSettings, parse_workspace};
 
 use crate::error::ApiError;
-use crate::files::read_source;
+use crate::files::{read_source, write_atomically};
 
 /// How a workspace is found.
 #[derive(Clone, Debug)]
@@ -177,6 +178,16 @@ impl Workspace {
         Ok(self.state.get_or_init(|| state).clone())
     }
 
+    /// Folder for what Python runs from: merged flows and environments. Its name comes from a key in the user's own
+    /// state folder, so that a folder from elsewhere cannot bring a `.flowbench` with code that would be taken for ours.
+    /// Without a key there is no such folder yet; `create` makes the key.
+    pub fn code_folder(&self, create: bool) -> Result<Option<PathBuf>, ApiError> {
+        let Some(key) = own_key(create)? else { return Ok(None) };
+        let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
+        let name = blake3::keyed_hash(&key, root.to_string_lossy().as_bytes()).to_hex();
+        Ok(Some(self.state()?.join(format!("code-{}", &name[..16]))))
+    }
+
     /// All connections, those that are looked in first coming first.
     pub fn connections(&self) -> &[KnownConnection] {
         &self.connections
@@ -215,6 +226,34 @@ impl KnownConnection {
         };
         Ok(self.entry.resolve(self.origin != ConnectionOrigin::Workspace, &look_up).0)
     }
+}
+
+/// The user's key: 32 bytes that nobody else knows, made once.
+fn own_key(create: bool) -> Result<Option<[u8; 32]>, ApiError> {
+    let path = user_state_folder()?.join("key");
+    match std::fs::read(&path) {
+        Ok(bytes) if bytes.len() == 32 => {
+            let mut key = [0; 32];
+            key.copy_from_slice(&bytes);
+            return Ok(Some(key));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(ApiError::file("read", &path, &error)),
+    }
+    if !create {
+        return Ok(None);
+    }
+    let mut key = [0; 32];
+    for part in key.chunks_mut(8) {
+        // The standard library seeds each of these from the system's random source.
+        part.copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| ApiError::file("create", folder, &error))?;
+    }
+    write_atomically(&path, &key)?;
+    Ok(Some(key))
 }
 
 fn find_root(start: &Path) -> Option<PathBuf> {
