@@ -52,11 +52,59 @@ pub enum EmbeddingPurpose {
     Query,
 }
 
+/// What is known of an embedding model beyond its name; everything absent is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EmbedderProfile {
+    /// Numbers in a vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// Most tokens of a text, special tokens included; the rest is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Languages it was trained for, as ISO 639-1 codes. Empty where nobody said: then no language is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<String>,
+    /// Share of vectors in hybrid search that suits this model, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fusion_weight: Option<f64>,
+    /// Digest of weights, tokenizer and settings. Absent where a provider may change the model in silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl EmbedderProfile {
+    /// True if the model was trained for this language, or nobody said for which.
+    pub fn speaks(&self, language: &str) -> bool {
+        self.languages.is_empty() || self.languages.iter().any(|known| known == language)
+    }
+}
+
+/// Cuts texts as a model does. Pure.
+pub trait Tokens: Send + Sync {
+    /// Digest or name that changes when the cuts do.
+    fn digest(&self) -> String;
+    /// Byte ranges of the tokens of this text, in order, special tokens left out. Ranges lie on character
+    /// boundaries; text that makes no token (blanks) is in none.
+    fn spans(&self, text: &str) -> Vec<std::ops::Range<usize>>;
+    /// Number of tokens, special tokens left out.
+    fn count(&self, text: &str) -> usize {
+        self.spans(text).len()
+    }
+}
+
 /// A model that turns texts into vectors.
 #[async_trait]
 pub trait Embedder: Send + Sync {
     /// Who answers.
     fn identity(&self) -> ModelIdentity;
+    /// What is known of it.
+    fn profile(&self) -> EmbedderProfile {
+        EmbedderProfile::default()
+    }
+    /// Its tokenizer, where it is on this machine.
+    fn tokens(&self) -> Option<Arc<dyn Tokens>> {
+        None
+    }
     /// One vector a text, in order.
     async fn embed(
         &self,
