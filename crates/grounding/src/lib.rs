@@ -6,6 +6,7 @@
 //! modes are refused with their names.
 
 pub mod chunk;
+pub mod engine;
 pub mod keyword;
 pub mod spec;
 
