@@ -6,13 +6,26 @@
 //! [`Extractor`] that works in another process turns a crash, a hang or hunger into an [`ExtractError`] of that one
 //! document.
 
+mod archive;
+mod builder;
+mod dates;
+mod decode;
+mod dispatch;
 pub mod document;
 pub mod error;
+mod html;
+mod kind;
+mod markdown;
+mod table;
+mod text;
 
+pub use builder::debug_check;
+pub use dispatch::extract;
 pub use document::{
     Attachment, Block, BlockKind, ExtractRequest, Extracted, Heading, Kind, Limits, Note, Page,
 };
 pub use error::ExtractError;
+pub use kind::detect_kind;
 
 /// Part of every key under which extracted text is kept: raise it when the same bytes give another text.
 pub const VERSION: u32 = 1;
