@@ -26,6 +26,7 @@ pub mod gguf;
 mod local_chat;
 pub mod model;
 pub mod sampling;
+pub mod static_model;
 mod stop;
 pub mod tokenizer;
 
@@ -34,3 +35,4 @@ pub use generation::{Finish, GenerateRequest, Generation, GenerationEvent, Promp
 pub use local_chat::LocalChatModel;
 pub use model::{DeviceKind, LocalModel, ModelInfo, ModelOptions};
 pub use sampling::Sampling;
+pub use static_model::{FileSet, StaticEmbedder, StaticModel, StaticModelError};
