@@ -1,5 +1,6 @@
-//! Pure text work for two node kinds: [`guard`] looks for injections, personal data and secrets, [`extract`] takes
-//! values out of text. Knows not where a text comes from or goes to: no files, network, clock or async runtime.
+//! Pure text work: [`guard`] looks for injections, personal data and secrets, [`extract`] takes values out of text,
+//! [`language`] tells which one a text is in. Knows not where a text comes from or goes to: no files, network, clock
+//! or async runtime.
 //!
 //! ```
 //! use flowbench_text::extract::{ExtractConfig, extract};
@@ -13,3 +14,4 @@
 
 pub mod extract;
 pub mod guard;
+pub mod language;
