@@ -1,8 +1,6 @@
 //! CSV and TSV with a header line. Values stay text, and an empty cell is empty text.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +8,7 @@ use std::sync::atomic::Ordering;
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 
-use super::{DataError, Meter, Metered, Row, open_text};
+use super::{DataError, Meter, Metered, Row, TextReader, open_text};
 
 pub(super) fn open(path: &Path, delimiter: u8) -> Result<DelimitedRows, DataError> {
     let meter = Arc::<Meter>::default();
@@ -28,18 +26,21 @@ pub(super) fn open(path: &Path, delimiter: u8) -> Result<DelimitedRows, DataErro
         record: StringRecord::new(),
         next_row: 0,
         open_since: None,
+        is_lost: false,
     })
 }
 
 pub(super) struct DelimitedRows {
     path: PathBuf,
-    reader: Reader<Metered<BufReader<File>>>,
+    reader: Reader<Metered<TextReader>>,
     meter: Arc<Meter>,
     header: Vec<String>,
     record: StringRecord,
     next_row: u64,
     /// Line of the latest row, if its last cell goes over several lines.
     open_since: Option<u64>,
+    /// True when where the next row begins is not known.
+    is_lost: bool,
 }
 
 impl DelimitedRows {
@@ -91,9 +92,15 @@ impl Iterator for DelimitedRows {
     type Item = Result<Row, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.is_lost {
+            return None;
+        }
         self.meter.bytes.store(0, Ordering::Relaxed);
         match self.reader.read_record(&mut self.record) {
-            Ok(false) => self.unclosed_quote().map(Err),
+            Ok(false) => {
+                self.is_lost = true;
+                self.unclosed_quote().map(Err)
+            }
             Ok(true) => {
                 let cells = self.record.iter().map(|cell| Value::String(cell.to_owned()));
                 let values: Map<String, Value> = self.header.iter().cloned().zip(cells).collect();
@@ -103,7 +110,12 @@ impl Iterator for DelimitedRows {
                 self.next_row += 1;
                 Some(Ok(Row { line_number, values }))
             }
-            Err(error) => Some(Err(explain(&self.path, self.reader.position().line(), error))),
+            Err(error) => {
+                // Told as well where only its cells are wrong, and counted as a row then.
+                self.is_lost = matches!(error.kind(), ErrorKind::Io(_));
+                self.next_row += 1;
+                Some(Err(explain(&self.path, self.reader.position().line(), error)))
+            }
         }
     }
 }

@@ -1,14 +1,13 @@
 //! JSON data: a list of objects, or an object holding exactly one list. Read row by row: a scanner finds where
 //! one element ends without understanding it, and only that piece is parsed.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::lines::json_message;
-use super::{DataError, MAX_ROW_BYTES, Row, kind_of, open_text, row_too_long};
+use super::{DataError, MAX_ROW_BYTES, Row, TextReader, kind_of, open_text, row_too_long};
 
 pub(super) fn open(path: &Path) -> Result<JsonRows, DataError> {
     let mut rows = JsonRows {
@@ -52,7 +51,7 @@ enum State {
 
 pub(super) struct JsonRows {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: TextReader,
     line: u64,
     next_row: u64,
     /// Key of the list that holds the rows, once found in an object.
@@ -251,6 +250,11 @@ impl Iterator for JsonRows {
     type Item = Result<Row, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.advance().transpose()
+        let row = self.advance();
+        // An element of another kind is a row gone wrong; after anything else the next one cannot be found.
+        if matches!(&row, Err(error) if !matches!(error, DataError::BrokenRow { .. })) {
+            self.state = State::Ended;
+        }
+        row.transpose()
     }
 }

@@ -1,12 +1,11 @@
 //! JSON lines: one object a line, blank lines skipped, either line end.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{DataError, MAX_ROW_BYTES, Row, kind_of, open_text, row_too_long};
+use super::{DataError, MAX_ROW_BYTES, Row, TextReader, kind_of, open_text, row_too_long};
 
 pub(super) fn open(path: &Path) -> Result<JsonLines, DataError> {
     Ok(JsonLines {
@@ -15,16 +14,19 @@ pub(super) fn open(path: &Path) -> Result<JsonLines, DataError> {
         line: 0,
         next_row: 0,
         buffer: Vec::new(),
+        is_lost: false,
     })
 }
 
 pub(super) struct JsonLines {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: TextReader,
     /// Line read last, from 1.
     line: u64,
     next_row: u64,
     buffer: Vec<u8>,
+    /// True when where the next row begins is not known.
+    is_lost: bool,
 }
 
 impl JsonLines {
@@ -52,11 +54,14 @@ impl Iterator for JsonLines {
     type Item = Result<Row, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        while !self.is_lost {
             match self.read_line() {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.is_lost = true;
+                    return Some(Err(error));
+                }
             }
             if self.buffer.iter().all(u8::is_ascii_whitespace) {
                 continue;
@@ -71,6 +76,7 @@ impl Iterator for JsonLines {
             self.next_row += 1;
             return Some(row);
         }
+        None
     }
 }
 

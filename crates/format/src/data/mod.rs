@@ -1,4 +1,5 @@
-//! Rows for a batch, read as a stream: JSON lines, JSON, CSV, TSV, Parquet, or a folder of such files.
+//! Rows for a batch, read as a stream: JSON lines, JSON, CSV, TSV (each may be gzipped), Parquet, or a folder of such
+//! files.
 //!
 //! A row goes [`DataRows`] (one file or folder, nothing but reading) → [`BatchInputs`] (several sources joined
 //! line by line, columns mapped onto flow inputs). Memory is bounded by the largest single row, whatever the
@@ -6,6 +7,7 @@
 
 mod delimited;
 mod folder;
+mod gzip;
 mod images;
 mod inputs;
 mod json;
@@ -135,11 +137,13 @@ impl DataError {
 
 type RowIterator = Box<dyn Iterator<Item = Result<Row, DataError>> + Send>;
 
-/// Rows of one file or folder, one at a time. After the first error there are no further rows.
+/// Rows of one file or folder, one at a time. After the first error there are no further rows, except with
+/// [`DataRows::open_with_broken_rows`].
 pub struct DataRows {
     rows: RowIterator,
     count_hint: Option<u64>,
     has_failed: bool,
+    goes_on: bool,
 }
 
 impl DataRows {
@@ -148,7 +152,8 @@ impl DataRows {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let metadata = std::fs::metadata(path).map_err(|source| DataError::read(path, source))?;
         if metadata.is_dir() {
-            return Ok(Self { rows: Box::new(folder::open(path)?), count_hint: None, has_failed: false });
+            let rows = Box::new(folder::open(path)?);
+            return Ok(Self { rows, count_hint: None, has_failed: false, goes_on: false });
         }
         let (rows, count_hint) = open_file(path)?;
         let base = std::path::absolute(path)
@@ -162,7 +167,14 @@ impl DataRows {
                 row
             })
         });
-        Ok(Self { rows: Box::new(rows), count_hint, has_failed: false })
+        Ok(Self { rows: Box::new(rows), count_hint, has_failed: false, goes_on: false })
+    }
+
+    /// Opens a file by its ending, as it is: a row that is broken by itself is an error in its place, and the rows
+    /// behind it follow. Where the format does not tell where the next row begins, the error is the last item.
+    pub fn open_with_broken_rows(path: &Path) -> Result<Self, DataError> {
+        let (rows, count_hint) = open_file(path)?;
+        Ok(Self { rows, count_hint, has_failed: false, goes_on: true })
     }
 
     /// Number of rows where the format tells it without reading (Parquet); `None` elsewhere.
@@ -179,7 +191,7 @@ impl Iterator for DataRows {
             return None;
         }
         let row = self.rows.next();
-        self.has_failed = matches!(row, Some(Err(_)));
+        self.has_failed = !self.goes_on && matches!(row, Some(Err(_)));
         row
     }
 }
@@ -194,13 +206,18 @@ enum Format {
 }
 
 fn format_of(path: &Path) -> Option<Format> {
-    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    let mut ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    let is_packed = ending == "gz";
+    if is_packed {
+        ending = Path::new(path.file_stem()?).extension()?.to_str()?.to_ascii_lowercase();
+    }
     Some(match ending.as_str() {
         "jsonl" | "ndjson" => Format::JsonLines,
         "json" => Format::Json,
         "csv" => Format::Delimited(b','),
         "tsv" => Format::Delimited(b'\t'),
-        "parquet" => Format::Parquet,
+        // Parquet is read from its end, and packed within.
+        "parquet" if !is_packed => Format::Parquet,
         _ => return None,
     })
 }
@@ -221,10 +238,18 @@ fn open_file(path: &Path) -> Result<(RowIterator, Option<u64>), DataError> {
     })
 }
 
-/// Opens text for reading: skips a UTF-8 byte order mark, refuses UTF-16 by name.
-fn open_text(path: &Path) -> Result<BufReader<File>, DataError> {
+/// Text of a file, unpacked where it is gzipped.
+type TextReader = BufReader<Box<dyn Read + Send>>;
+
+/// Opens text for reading: unpacks `.gz`, skips a UTF-8 byte order mark, refuses UTF-16 by name.
+fn open_text(path: &Path) -> Result<TextReader, DataError> {
     let file = File::open(path).map_err(|source| DataError::read(path, source))?;
-    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let is_packed = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let plain: Box<dyn Read + Send> = match is_packed {
+        true => Box::new(gzip::Unpacked::new(file)),
+        false => Box::new(file),
+    };
+    let mut reader = BufReader::with_capacity(64 << 10, plain);
     let start = reader.fill_buf().map_err(|source| DataError::read(path, source))?;
     if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
         return Err(DataError::Broken {

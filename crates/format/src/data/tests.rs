@@ -493,3 +493,84 @@ mod parquet_files {
         }
     }
 }
+
+fn gzipped(text: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(text).unwrap();
+    packer.finish().unwrap()
+}
+
+#[test]
+fn gzipped_text_is_unpacked() {
+    check("a.jsonl.gz", gzipped(b"{\"a\": 1}\n"), json!([{"a": 1}]));
+    check("a.csv.gz", gzipped(b"a,b\n1,2\n"), json!([{"a": "1", "b": "2"}]));
+    check("a.TSV.GZ", gzipped(b"a\tb\n1\t2\n"), json!([{"a": "1", "b": "2"}]));
+    check("a.json.gz", gzipped(b"[{\"a\": 1}]"), json!([{"a": 1}]));
+    let two = [gzipped(b"{\"a\": 1}\n"), gzipped(b"{\"a\": 2}\n")].concat();
+    check("a.jsonl.gz", two, json!([{"a": 1}, {"a": 2}]));
+    let packed = gzipped(b"{\"a\": 1}\n");
+    for cut in [3, packed.len() - 3] {
+        let folder = folder(&[("a.jsonl.gz", &packed[..cut])]);
+        let error = read(&folder.path().join("a.jsonl.gz"), folder.path()).unwrap_err();
+        assert!(error.starts_with("data `a.jsonl.gz` cannot be read: "), "{error}");
+    }
+    check_error(
+        "a.parquet.gz",
+        gzipped(b"PAR1"),
+        "data `a.parquet.gz` has no format that is read (jsonl, json, csv, tsv, parquet or a folder of these)",
+    );
+}
+
+#[test]
+fn a_gzip_bomb_is_refused() {
+    let rows = "{\"a\": \"                                                \"}\n".repeat(1_300_000);
+    let folder = folder(&[("a.jsonl.gz", &gzipped(rows.as_bytes()))]);
+    let path = folder.path().join("a.jsonl.gz");
+    let error = DataRows::open(&path).unwrap().find_map(Result::err).unwrap();
+    assert!(error.to_string().ends_with("it unpacks to more than 250 times its size"), "{error}");
+}
+
+#[track_caller]
+fn check_with_broken_rows(name: &str, content: impl AsRef<[u8]>, expected: &[&str]) {
+    let folder = folder(&[(name, content.as_ref())]);
+    let rows = DataRows::open_with_broken_rows(&folder.path().join(name)).unwrap().map(|row| match row {
+        Ok(row) => format!("{} {}", row.line_number, Value::Object(row.values)),
+        Err(error) => error.to_string().replace(&format!("{}/", folder.path().display()), ""),
+    });
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn rows_behind_a_broken_one_are_read_when_asked_for() {
+    check_with_broken_rows(
+        "a.jsonl",
+        "{\"a\": 1}\n{\"a\":\n[]\n{\"a\": 4}\n",
+        &[
+            "0 {\"a\":1}",
+            "data `a.jsonl`, line 2: not valid JSON at column 0: EOF while parsing a value",
+            "data `a.jsonl`, line 3: a row must be an object, and this is a list",
+            "3 {\"a\":4}",
+        ],
+    );
+    check_with_broken_rows(
+        "a.csv",
+        b"a,b\n1,2\n3\n\xff,5\n6,7\n",
+        &[
+            "0 {\"a\":\"1\",\"b\":\"2\"}",
+            "data `a.csv`, line 3: the row has 1 cells, and the header has 2",
+            "data `a.csv`, line 4: cell 1 is not UTF-8",
+            "3 {\"a\":\"6\",\"b\":\"7\"}",
+        ],
+    );
+    check_with_broken_rows(
+        "a.json",
+        "[{\"a\": 1}, 2, {\"a\": 3}, {\"a\" 4}, {\"a\": 5}]",
+        &[
+            "0 {\"a\":1}",
+            "data `a.json`, row 2: a row must be an object, and this is a number",
+            "2 {\"a\":3}",
+            "data `a.json`, line 1: not valid JSON at column 6: expected `:`",
+        ],
+    );
+}
