@@ -98,6 +98,11 @@ impl Builder {
         u32::try_from(self.out.pages.len() + 1).ok()
     }
 
+    /// Whether the page that is being written has no text so far.
+    pub fn page_is_empty(&self) -> bool {
+        self.page.as_ref().is_some_and(|(_, start)| *start == self.out.text.len())
+    }
+
     /// Sets metadata, unless it is blank or was set before.
     pub fn meta(&mut self, key: &str, value: &str) {
         let value = one_line(value);

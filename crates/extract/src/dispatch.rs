@@ -4,6 +4,7 @@ use crate::decode;
 use crate::document::{ExtractRequest, Extracted, Limits};
 use crate::error::ExtractError;
 use crate::kind::{self, Format, Seen};
+use crate::ooxml::{docx, pptx};
 use crate::{html, markdown, text};
 
 /// Extracts one document in this process. A reader may still hang or eat memory here; [`Limits::max_millis`] and
@@ -41,6 +42,8 @@ fn read(format: Format, request: &ExtractRequest, limits: &Limits) -> Result<Ext
         Format::Text => Ok(text::read(decoded()?, limits)),
         Format::Markdown => Ok(markdown::read(decoded()?, limits)),
         Format::Html => html::read(bytes, media_type, limits),
+        Format::Docx => docx::read(bytes, limits),
+        Format::Pptx => pptx::read(bytes, limits),
         other => Err(ExtractError::Unsupported { found: format!("{:?}", other.kind()) }),
     }
 }

@@ -16,8 +16,10 @@ pub mod error;
 mod html;
 mod kind;
 mod markdown;
+mod ooxml;
 mod table;
 mod text;
+mod xml;
 
 pub use builder::debug_check;
 pub use dispatch::extract;
@@ -25,7 +27,7 @@ pub use document::{
     Attachment, Block, BlockKind, ExtractRequest, Extracted, Heading, Kind, Limits, Note, Page,
 };
 pub use error::ExtractError;
-pub use kind::detect_kind;
+pub use kind::{detect_kind, kind_by_name};
 
 /// Part of every key under which extracted text is kept: raise it when the same bytes give another text.
 pub const VERSION: u32 = 1;
