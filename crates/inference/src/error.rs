@@ -123,6 +123,38 @@ pub enum InferenceError {
         /// Why.
         problem: String,
     },
+    /// A file of a model's folder that cannot be used.
+    #[error("model file `{}` {problem}", path.display())]
+    BadFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, with the key or tensor.
+        problem: String,
+    },
+    /// No encoder for this family.
+    #[error("model file `{}`: encoders of type `{found}` are not supported", path.display())]
+    UnsupportedEncoder {
+        /// Where it says so.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
+    /// A text that a model can make nothing of.
+    #[error("text {index} comes to no tokens")]
+    NoTokens {
+        /// Which of the texts given, from 0.
+        index: usize,
+    },
+    /// More numbers asked for than a vector has.
+    #[error("vectors of `{model}` have {available} dimensions, not {asked}")]
+    Dimensions {
+        /// The model's name.
+        model: String,
+        /// What it gives.
+        available: usize,
+        /// What was asked for.
+        asked: usize,
+    },
     /// The tensor library refused.
     #[error("the computation failed: {0}")]
     Compute(#[from] candle_core::Error),
@@ -145,6 +177,10 @@ impl InferenceError {
                 "use a model of one of these architectures: {}",
                 crate::decoder::Architecture::NAMES.join(", ")
             ),
+            Self::UnsupportedEncoder { .. } => {
+                format!("use a model of one of these types: {}", crate::encoder::FAMILIES.join(", "))
+            }
+            Self::NoTokens { .. } => "leave empty texts out".to_owned(),
             Self::NoChatTemplate { .. } => {
                 "use `api: completion` with this model, or choose one that was tuned for chat".to_owned()
             }

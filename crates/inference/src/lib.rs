@@ -20,6 +20,8 @@
 pub mod chat_template;
 pub mod constraint;
 pub mod decoder;
+pub mod distill;
+pub mod encoder;
 mod error;
 mod generation;
 pub mod gguf;
@@ -30,6 +32,7 @@ pub mod static_model;
 mod stop;
 pub mod tokenizer;
 
+pub use encoder::{EncoderOptions, EncoderTokenizer, LocalEncoder};
 pub use error::InferenceError;
 pub use generation::{Finish, GenerateRequest, Generation, GenerationEvent, Prompt, Reply, ReplyFormat};
 pub use local_chat::LocalChatModel;

@@ -27,6 +27,7 @@ use crate::tokenizer::{Encoding, Tokenizer};
 
 pub use options::{DeviceKind, ModelInfo, ModelOptions};
 use sequence::Order;
+pub(crate) use turn::Turn;
 use worker::Command;
 
 /// A model in memory. Clones share it; its thread ends with the last of them.

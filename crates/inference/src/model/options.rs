@@ -30,7 +30,7 @@ impl DeviceKind {
         }
     }
 
-    pub(super) fn open(self) -> Result<Device, InferenceError> {
+    pub(crate) fn open(self) -> Result<Device, InferenceError> {
         let built_in = match self {
             Self::Cpu => true,
             Self::Cuda => cfg!(feature = "cuda"),

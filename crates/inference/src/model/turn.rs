@@ -17,11 +17,11 @@ static CHANGED: Condvar = Condvar::new();
 
 /// The right to compute, given up when dropped.
 #[derive(Debug)]
-pub(super) struct Turn(());
+pub(crate) struct Turn(());
 
 impl Turn {
     /// Waits until it is this thread's turn.
-    pub(super) fn wait() -> Self {
+    pub(crate) fn wait() -> Self {
         let mut queue = lock();
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
