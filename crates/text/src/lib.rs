@@ -1,6 +1,6 @@
 //! Pure text work: [`guard`] looks for injections, personal data and secrets, [`extract`] takes values out of text,
-//! [`language`] tells which one a text is in. Knows not where a text comes from or goes to: no files, network, clock
-//! or async runtime.
+//! [`language`] tells which one a text is in, [`analysis`] gives the words that search counts. Knows not where a text
+//! comes from or goes to: no files, network, clock or async runtime.
 //!
 //! ```
 //! use flowbench_text::extract::{ExtractConfig, extract};
@@ -12,6 +12,7 @@
 //! # Ok::<(), flowbench_text::extract::ExtractError>(())
 //! ```
 
+pub mod analysis;
 pub mod extract;
 pub mod guard;
 pub mod language;
