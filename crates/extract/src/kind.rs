@@ -104,6 +104,12 @@ pub fn detect_kind(name: &str, media_type: Option<&str>, bytes: &[u8]) -> Option
     }
 }
 
+/// The kind that a name promises, by its ending or as a whole; `None` where it says nothing that is read here. Tells
+/// which files of a folder are worth opening.
+pub fn kind_by_name(name: &str) -> Option<Kind> {
+    by_name(name).map(Format::kind)
+}
+
 /// Looks at a document.
 pub(crate) fn look(name: &str, media_type: Option<&str>, bytes: &[u8], limits: &Limits) -> Seen {
     let start = skip_mark(bytes);
