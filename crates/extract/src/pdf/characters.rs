@@ -63,18 +63,41 @@ pub(super) fn plain(text: &str) -> String {
         match char {
             // Ligatures of Latin and Armenian, forms of Hebrew and Arabic.
             '\u{fb00}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' => out.extend(char.nfkc()),
-            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' | '\t' | '\n' | '\r' => out.push(' '),
+            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' | '\t' | '\n' | '\r' => {
+                out.push(' ')
+            }
             // Bullets of the Symbol and Wingdings fonts.
             '\u{f0b7}' | '\u{f06c}' | '\u{f09f}' => out.push('•'),
             '\u{f0a7}' | '\u{f06e}' => out.push('▪'),
             '\u{f0d8}' => out.push('➢'),
             '\u{f0fc}' => out.push('✓'),
-            '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {}
-            char if char.is_control() => {}
+            '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {}
+            char if char.is_control() => out.extend(mended(char)),
             char => out.push(char),
         }
     }
     out
+}
+
+/// The punctuation mark that a control character stands for: the low half of its number, or its place in Windows-1252.
+fn mended(char: char) -> Option<char> {
+    Some(match char {
+        '\u{13}' | '\u{96}' => '–',
+        '\u{14}' | '\u{97}' => '—',
+        '\u{18}' | '\u{91}' => '‘',
+        '\u{19}' | '\u{92}' => '’',
+        '\u{1c}' | '\u{93}' => '“',
+        '\u{1d}' | '\u{94}' => '”',
+        '\u{80}' => '€',
+        '\u{85}' => '…',
+        '\u{95}' => '•',
+        _ => return None,
+    })
 }
 
 fn is_private(char: char) -> bool {
@@ -117,5 +140,6 @@ mod tests {
     fn ligatures_and_presentation_forms_become_letters() {
         assert_eq!(plain("ﬁ\u{a0}ﬄ\u{fefb}"), "fi ffl\u{644}\u{627}");
         assert_eq!(plain("m\u{b2}\u{0}"), "m²");
+        assert_eq!(plain("Here\u{19}s"), "Here’s");
     }
 }

@@ -77,8 +77,7 @@ fn levels(classes: &[Class], base_is_right: bool) -> Vec<u8> {
     let base = u8::from(base_is_right);
     let mut levels = vec![base; classes.len()];
     // Runs of letters in the other direction, from letter to letter.
-    let (other, own) =
-        if base_is_right { (Class::Left, Class::Right) } else { (Class::Right, Class::Left) };
+    let (other, own) = if base_is_right { (Class::Left, Class::Right) } else { (Class::Right, Class::Left) };
     let mut at = 0;
     while at < classes.len() {
         if classes[at] != other {
@@ -86,7 +85,10 @@ fn levels(classes: &[Class], base_is_right: bool) -> Vec<u8> {
             continue;
         }
         let end = (at..classes.len()).take_while(|next| classes[*next] != own);
-        let last = end.filter(|next| classes[*next] == other).last().unwrap_or(at);
+        // After a word from left to right a number belongs to it (rule W7).
+        let inside =
+            |next: &usize| classes[*next] == other || (base_is_right && classes[*next] == Class::Number);
+        let last = end.filter(inside).last().unwrap_or(at);
         levels[at..=last].fill(base + 1);
         at = last + 1;
     }
@@ -157,7 +159,8 @@ mod tests {
     fn numbers_and_latin_words_keep_their_own_direction() {
         check("12.50 ריחמ", "מחיר 12.50");
         check("2024 5 תנש", "שנת 5 2024");
-        check("tsuR עוצקמ", "מקצוע tsuR");
+        check("Rust עוצקמ", "מקצוע Rust");
+        check("iPhone 15 לש ריחמה", "המחיר של iPhone 15");
         check("the word םולש here", "the word שלום here");
     }
 

@@ -7,7 +7,7 @@ use hayro_interpret::font::{Glyph as DrawnGlyph, GlyphRun};
 use hayro_interpret::hayro_cmap::{BfString, WritingMode};
 use hayro_interpret::hayro_syntax::object::{Dict, Name, String as PdfString};
 use hayro_interpret::hayro_syntax::page::Page;
-use hayro_interpret::kurbo::{Affine, BezPath, PathEl, Point, Rect, Shape};
+use hayro_interpret::kurbo::{Affine, BezPath, PathEl, Point, Rect};
 use hayro_interpret::{
     BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache,
     InterpreterSettings, SoftMask, interpret_page,
@@ -156,8 +156,7 @@ impl Reader {
             return;
         }
         let (at, from, to) = if horizontal { (a.y, a.x, b.x) } else { (a.x, a.y, b.y) };
-        let rule =
-            Rule { horizontal, at: at as f32, from: from.min(to) as f32, to: from.max(to) as f32 };
+        let rule = Rule { horizontal, at: at as f32, from: from.min(to) as f32, to: from.max(to) as f32 };
         self.content.rules.push(rule);
     }
 
@@ -237,7 +236,7 @@ impl<'a> Device<'a> for Reader {
     fn end_marked_content(&mut self) {
         let Some(mark) = self.marks.pop() else { return };
         let Some(actual) = mark.actual else { return };
-        let drawn = &mut self.content.glyphs[mark.glyphs_before.min(self.content.glyphs.len())..];
+        let drawn = self.content.glyphs.get_mut(mark.glyphs_before..).unwrap_or_default();
         let Some((first, others)) = drawn.split_first_mut() else { return };
         let on_one_line = others.iter().all(|glyph| {
             glyph.angle == first.angle && (glyph.baseline - first.baseline).abs() < first.size * 0.3
