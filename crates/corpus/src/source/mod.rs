@@ -1,7 +1,27 @@
 //! Where documents come from: folders, files, git working trees, rows, web sites.
+//!
+//! A [`SourceSpec`] is opened as a [`Source`], which lists its documents as [`Entry`]s and fetches one as
+//! [`Fetched`]. What cannot be had is a [`Problem`] of that document; the others go on. What is not here: what the
+//! bytes mean, and whether somebody approved to read them ([`Source::outside`] says what there is to ask).
+
+mod age;
+mod file;
+mod folder;
+mod git;
+mod metadata;
+mod names;
+mod open;
+mod patterns;
+mod rows;
+mod spool;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use age::{AgeError, parse_age};
+pub use open::{Listing, Source, SourceContext, SourceError};
 
 /// One entry of `sources` in `indexes/NAME.yaml`. Exactly one of `path`, `rows`, `sitemap` and `site` says what it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
