@@ -1,8 +1,40 @@
 //! Pieces of documents, as they are searched and read.
+//!
+//! A [`Cleaned`] document is seen as sections under headings and as blocks of text. Small sections go together, large
+//! ones are cut between blocks, then sentences, then words. The tokenizer sees a document once; candidates are then
+//! counted by arithmetic, and each finished chunk is counted as it will be embedded. What does not live here: reading
+//! files, and vectors.
+//!
+//! ```
+//! use flowbench_corpus::chunk::{ChunkSpec, WordTokens, chunk_document};
+//! use flowbench_corpus::clean::Cleaned;
+//!
+//! let cleaned = Cleaned { document: "tea.txt".into(), text: "Boil water.\n\nAdd tea.".into(), ..Cleaned::default() };
+//! let chunks = chunk_document(&cleaned, &ChunkSpec::default(), &WordTokens);
+//! assert_eq!(chunks[0].text, "Boil water.\n\nAdd tea.");
+//! ```
 
-use flowbench_core::ports::HitSource;
+mod code;
+mod cut;
+mod document;
+mod outline;
+mod preview;
+mod sentences;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+pub use preview::{Bar, ChunkStatistics, DocumentStatistics, InDocument, Preview};
+pub use tokens::WordTokens;
+
+use flowbench_core::ports::{HitSource, Tokens};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::clean::Cleaned;
+
+/// Part of every key under which chunks are kept: raise it when the same text is cut elsewhere.
+pub const VERSION: u32 = 1;
 
 /// `chunk` in `indexes/NAME.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,4 +119,48 @@ impl Chunk {
             false => format!("{}\n\n{}", self.context, self.text),
         }
     }
+}
+
+/// The chunks of a document and what was done to make them fit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chunked {
+    /// Document.
+    pub document: String,
+    /// Its chunks; parents, which are never searched, come after all others.
+    pub chunks: Vec<Chunk>,
+    /// What would have been kept whole, and was too long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub torn: Vec<TornPiece>,
+    /// Headings that nothing stands under.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty_sections: Vec<EmptySection>,
+}
+
+/// A cut through something that would have been kept whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TornPiece {
+    /// `table` (between rows), `row`, `list` (between items), `code` (between lines), `sentence` (between words), `word`.
+    pub what: String,
+    /// Where, in characters of the extracted text.
+    pub place: usize,
+    /// Headings above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading: Option<String>,
+}
+
+/// A heading that nothing stands under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmptySection {
+    /// Headings from the highest to it, joined by ` > `.
+    pub heading: String,
+}
+
+/// Cuts a document into chunks.
+pub fn chunk_document(cleaned: &Cleaned, spec: &ChunkSpec, tokens: &dyn Tokens) -> Vec<Chunk> {
+    document::chunk(cleaned, spec, tokens).chunks
+}
+
+/// Cuts a document into chunks and says what did not fit; [`Preview`] gathers it.
+pub fn chunk_with_report(cleaned: &Cleaned, spec: &ChunkSpec, tokens: &dyn Tokens) -> Chunked {
+    document::chunk(cleaned, spec, tokens)
 }

@@ -1,10 +1,37 @@
 //! What is done to the text of documents before it is cut, each rule with a report of before and after.
+//!
+//! Two passes. [`Survey`] takes a [`Sketch`] of every document and finds what only many documents show: lines that they
+//! share, and copies. [`clean_document`] then cleans one document by the [`DocumentFacts`] that the survey has for it;
+//! both are pure functions, so that a build may keep their results by digest and clean again only what changed, or what
+//! has other facts. What does not live here: cutting, and expectations of a corpus.
+
+mod boilerplate;
+mod document;
+mod draft;
+mod encoding;
+mod origin;
+mod privacy;
+mod report;
+mod shingles;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+pub use document::{CleanInput, CleanOutcome, CleanResult, LeftOut, clean_document};
+pub use origin::Places;
+pub use privacy::ProjectKey;
+pub use report::add_reports;
+pub use survey::{CopyOf, DocumentFacts, Facts, Sketch, Survey, sketch};
 
 use std::ops::Range;
 
 use flowbench_extract::{Block, Heading, Note, Page};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// Part of every key under which cleaned documents and sketches are kept: raise it when the same document is cleaned
+/// otherwise.
+pub const VERSION: u32 = 1;
 
 /// `clean` in `indexes/NAME.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,12 +120,18 @@ pub struct Cleaned {
 }
 
 /// A stretch of cleaned text and the extracted text it came from, both in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
     /// In the cleaned text.
     pub cleaned: Range<usize>,
     /// In the extracted text.
     pub extracted: Range<usize>,
+    /// In the extracted text, in characters.
+    #[serde(default)]
+    pub characters: Range<usize>,
+    /// True where the cleaned text stands in place of another; otherwise both are the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// What one rule did to a corpus.
