@@ -5,7 +5,7 @@ use crate::document::{ExtractRequest, Extracted, Limits};
 use crate::error::ExtractError;
 use crate::kind::{self, Format, Seen};
 use crate::ooxml::{docx, pptx};
-use crate::{html, markdown, text};
+use crate::{epub, html, markdown, odf, pdf, sheet, text};
 
 /// Extracts one document in this process. A reader may still hang or eat memory here; [`Limits::max_millis`] and
 /// [`Limits::max_memory_bytes`] are held only by an extractor in another process.
@@ -44,6 +44,10 @@ fn read(format: Format, request: &ExtractRequest, limits: &Limits) -> Result<Ext
         Format::Html => html::read(bytes, media_type, limits),
         Format::Docx => docx::read(bytes, limits),
         Format::Pptx => pptx::read(bytes, limits),
+        Format::Pdf => pdf::extract(request, limits),
+        Format::Xlsx | Format::Xlsb | Format::Xls => sheet::read(bytes, format, limits),
+        Format::Ods | Format::Odt | Format::Odp => odf::read(bytes, format.kind(), limits),
+        Format::Epub => epub::read(bytes, limits),
         other => Err(ExtractError::Unsupported { found: format!("{:?}", other.kind()) }),
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn read(
 }
 
 /// Writes the blocks of another result.
-fn replay(from: Extracted, to: &mut Builder) {
+pub(crate) fn replay(from: Extracted, to: &mut Builder) {
     let mut headings = from.headings.iter().peekable();
     for block in &from.blocks {
         let text = &from.text[block.range.clone()];
