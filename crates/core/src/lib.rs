@@ -1,4 +1,4 @@
-//! Flows, values, checks, plans, events and the ports that adapters implement.
+//! Flows, values, checks, plans, events, metrics and the ports that adapters implement.
 //!
 //! The bottom room: everything else speaks in its words. It knows no files, network, async runtime or UI,
 //! and reads no clock and no random source. A flow passes through it as
@@ -16,6 +16,7 @@ pub mod facts;
 pub mod finding;
 pub mod flow;
 pub mod ids;
+pub mod metrics;
 pub mod plan;
 pub mod ports;
 pub mod reference;

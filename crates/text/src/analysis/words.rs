@@ -113,7 +113,7 @@ fn split(word: &str) -> (Vec<&str>, bool) {
         is_name |= humps.len() > 1;
         parts.extend(humps);
     }
-    is_name |= word.contains(|c| matches!(c, '.' | '_' | ':'));
+    is_name |= word.contains(['.', '_', ':']);
     (parts, is_name)
 }
 
