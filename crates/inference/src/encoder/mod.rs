@@ -31,7 +31,7 @@ use crate::model::{DeviceKind, Turn};
 use files::{Settings, bad_file};
 use ops::Threads;
 use recipe::{Recipe, normalize};
-use tokens::{Cut, Encoded};
+use tokens::Encoded;
 use transformer::{Row, Transformer};
 use weights::Weights;
 
@@ -87,11 +87,9 @@ impl LocalEncoder {
         let mut weights = Weights::open(folder)?;
         let mut tokenizer = EncoderTokenizer::load(folder)?;
         let hidden = families::hidden_size(&config)?;
-        let recipe = Recipe::read(folder, hidden, &options, &device)?;
+        let recipe = Recipe::read(folder, hidden, &options, &device, &mut tokenizer)?;
         let wanted = options.max_tokens.or(recipe.max_tokens);
         let transformer = families::load(&config, &mut weights, wanted, &device)?;
-        tokenizer.lower_case = recipe.lower_case;
-        tokenizer.cut = if recipe.cuts_start { Cut::Start } else { Cut::End };
         let max_tokens = wanted.unwrap_or(usize::MAX).min(transformer.max_positions);
 
         let mut files = weights::weight_files(folder)?;

@@ -11,6 +11,7 @@ use super::EncoderOptions;
 use super::files::{Settings, inside};
 use super::ops::{Activation, After, Linear, Threads};
 use super::pooling::{Pooling, PoolingMode};
+use super::tokens::EncoderTokenizer;
 use super::weights::Weights;
 use crate::InferenceError;
 
@@ -28,8 +29,6 @@ pub(crate) struct Recipe {
     pub steps: Vec<Step>,
     pub query_prefix: Option<String>,
     pub document_prefix: Option<String>,
-    pub lower_case: bool,
-    pub cuts_start: bool,
     /// Tokens of a text, as far as the files say.
     pub max_tokens: Option<usize>,
     /// Vectors are cut to this.
@@ -47,12 +46,13 @@ pub(crate) enum Step {
 }
 
 impl Recipe {
-    /// Reads a folder. `hidden` is the width of the encoder's vectors.
+    /// Reads a folder. `hidden` is the width of the encoder's vectors; `cutter` is told what the files say of it.
     pub(crate) fn read(
         folder: &Path,
         hidden: usize,
         options: &EncoderOptions,
         device: &Device,
+        cutter: &mut EncoderTokenizer,
     ) -> Result<Self, InferenceError> {
         let mut files = Vec::new();
         let mut settings = |name: &str| -> Result<Option<Settings>, InferenceError> {
@@ -67,6 +67,7 @@ impl Recipe {
         let tokenizer = settings("tokenizer_config.json")?;
         let prompts = settings("config_sentence_transformers.json")?;
         let modules = settings("modules.json")?;
+        cutter.obey(tokenizer.as_ref(), bert.as_ref())?;
 
         let (pooling, steps) = match &modules {
             Some(modules) => read_modules(folder, modules, hidden, device, &mut files)?,
@@ -85,14 +86,6 @@ impl Recipe {
             steps: adjust_norm(steps, options.normalize),
             query_prefix: query.or_else(|| options.query_prefix.clone()),
             document_prefix: document.or_else(|| options.document_prefix.clone()),
-            lower_case: match &bert {
-                Some(bert) => bert.flag(&["do_lower_case"])?.unwrap_or(false),
-                None => false,
-            },
-            cuts_start: match &tokenizer {
-                Some(tokenizer) => tokenizer.text(&["truncation_side"])? == Some("left"),
-                None => false,
-            },
             max_tokens: file_max_tokens(bert.as_ref(), tokenizer.as_ref())?,
             dimensions,
             files,

@@ -10,7 +10,7 @@ use flowbench_core::ports::Tokens;
 use tokenizers::utils::truncation::truncate_encodings;
 use tokenizers::{Encoding, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
-use super::files::{bad_file, read_bounded};
+use super::files::{Settings, bad_file, read_bounded};
 use crate::InferenceError;
 
 /// Longest `tokenizer.json` that is read; the largest real ones (a quarter of a million tokens) have 35 MB.
@@ -24,6 +24,8 @@ pub struct EncoderTokenizer {
     digest: String,
     /// Texts are lower-cased before anything else.
     pub(crate) lower_case: bool,
+    /// False if the model is never told token types, whatever the tokenizer says of them.
+    pub(crate) tells_types: bool,
     /// The end that is kept when a text is too long.
     pub(crate) cut: Cut,
 }
@@ -52,7 +54,7 @@ impl EncoderTokenizer {
             .map_err(|error| bad_file(&path, format!("cannot be used as a tokenizer: {error}")))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| bad_file(&path, error.to_string()))?;
-        Ok(Self { inner: Arc::new(inner), digest, lower_case: false, cut: Cut::End })
+        Ok(Self { inner: Arc::new(inner), digest, lower_case: false, tells_types: true, cut: Cut::End })
     }
 
     /// The tokenizer itself.
@@ -70,11 +72,16 @@ impl EncoderTokenizer {
         let text = lowered.as_deref().unwrap_or(text);
         let whole = self.inner.encode_fast(text, true).map_err(refused)?;
         if whole.len() <= max_tokens {
-            return Ok(Encoded::of(&whole));
+            return Ok(self.encoded(&whole));
         }
         let bare = self.inner.encode_fast(text, false).map_err(refused)?;
         let special = whole.len().saturating_sub(bare.len());
         self.shorten(bare, None, special, max_tokens)
+    }
+
+    /// Ids of a text without special tokens around it.
+    pub(crate) fn bare_ids(&self, text: &str) -> Result<Vec<u32>, InferenceError> {
+        Ok(self.inner.encode_fast(text, false).map_err(refused)?.get_ids().to_vec())
     }
 
     /// Tokens that a prefix comes to where a text follows it: the last special token is behind the text.
@@ -98,12 +105,37 @@ impl EncoderTokenizer {
         };
         let whole = self.inner.encode_fast((first, second), true).map_err(refused)?;
         if whole.len() <= max_tokens {
-            return Ok(Encoded::of(&whole));
+            return Ok(self.encoded(&whole));
         }
         let one = self.inner.encode_fast(first, false).map_err(refused)?;
         let two = self.inner.encode_fast(second, false).map_err(refused)?;
         let special = whole.len().saturating_sub(one.len() + two.len());
         self.shorten(one, Some(two), special, max_tokens)
+    }
+
+    fn encoded(&self, encoding: &Encoding) -> Encoded {
+        let types = if self.tells_types { encoding.get_type_ids().to_vec() } else { Vec::new() };
+        Encoded { ids: encoding.get_ids().to_vec(), types }
+    }
+
+    /// What `tokenizer_config.json` and `sentence_bert_config.json` say of how texts are cut.
+    pub(crate) fn obey(
+        &mut self,
+        tokenizer: Option<&Settings>,
+        bert: Option<&Settings>,
+    ) -> Result<(), InferenceError> {
+        if let Some(settings) = bert {
+            self.lower_case = settings.flag(&["do_lower_case"])?.unwrap_or(false);
+        }
+        if let Some(settings) = tokenizer {
+            if settings.text(&["truncation_side"])? == Some("left") {
+                self.cut = Cut::Start;
+            }
+            if let Some(names) = settings.get("model_input_names").and_then(|names| names.as_array()) {
+                self.tells_types = names.iter().any(|name| name == "token_type_ids");
+            }
+        }
+        Ok(())
     }
 
     /// Cuts what has no special tokens yet so that they fit in, and adds them.
@@ -124,17 +156,11 @@ impl EncoderTokenizer {
             },
         };
         let (first, second) = truncate_encodings(first, second, &parameters).map_err(refused)?;
-        let mut encoded = Encoded::of(&self.inner.post_process(first, second, true).map_err(refused)?);
+        let mut encoded = self.encoded(&self.inner.post_process(first, second, true).map_err(refused)?);
         // Only where the special tokens alone are too many.
         encoded.ids.truncate(max_tokens);
         encoded.types.truncate(max_tokens);
         Ok(encoded)
-    }
-}
-
-impl Encoded {
-    fn of(encoding: &Encoding) -> Self {
-        Self { ids: encoding.get_ids().to_vec(), types: encoding.get_type_ids().to_vec() }
     }
 }
 
@@ -153,8 +179,15 @@ impl Tokens for EncoderTokenizer {
         encoding
             .get_offsets()
             .iter()
-            .map(|&(start, end)| text.floor_char_boundary(start)..text.ceil_char_boundary(end))
-            .filter(|range| !range.is_empty())
+            .filter_map(|&(start, end)| {
+                let (start, end) = (text.floor_char_boundary(start), text.ceil_char_boundary(end));
+                if start < end {
+                    return Some(start..end);
+                }
+                // A token that is nothing but a blank, which some tokenizers trim away: the one before its end.
+                let blank = text[..end].chars().next_back().filter(|last| last.is_whitespace())?;
+                Some(end - blank.len_utf8()..end)
+            })
             .collect()
     }
 

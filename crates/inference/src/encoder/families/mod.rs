@@ -1,6 +1,9 @@
 //! Which families of encoders there are, and how each names its settings and tensors.
 
 mod bert;
+mod modern;
+mod nomic;
+mod qwen;
 
 use candle_core::{Device, Tensor};
 
@@ -19,7 +22,8 @@ const MAX_VOCABULARY: usize = 1 << 22;
 pub(super) const MAX_POSITIONS: usize = 1 << 18;
 
 /// What `model_type` may be.
-pub const FAMILIES: &[&str] = &["bert"];
+pub const FAMILIES: &[&str] =
+    &["bert", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert", "nomic_bert", "qwen3"];
 
 /// Loads the encoder that `config.json` describes. `max_tokens` bounds what is prepared for positions.
 pub(crate) fn load(
@@ -32,6 +36,11 @@ pub(crate) fn load(
     let parts = Parts { config, weights, max_tokens, device };
     match family.as_str() {
         "bert" => bert::load(parts),
+        "roberta" | "xlm-roberta" | "camembert" => bert::load_roberta(parts),
+        "mpnet" => bert::load_mpnet(parts),
+        "modernbert" => modern::load(parts),
+        "nomic_bert" => nomic::load(parts),
+        "qwen3" => qwen::load(parts),
         _ => Err(InferenceError::UnsupportedEncoder { path: config.path().to_owned(), found: family }),
     }
 }

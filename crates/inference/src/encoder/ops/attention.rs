@@ -149,6 +149,20 @@ impl HeadNorm {
 }
 
 impl Attention {
+    /// Heads that each have their own keys and values, where everybody sees everybody.
+    pub(crate) fn of_heads(heads: usize, head_dim: usize) -> Self {
+        Self {
+            heads,
+            kv_heads: heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            is_causal: false,
+            window: None,
+            query_norm: None,
+            key_norm: None,
+        }
+    }
+
     /// Numbers in a row of queries, keys and values.
     fn width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
