@@ -195,6 +195,30 @@ fn ebcdic(bytes: &[u8]) -> Option<Decoded> {
     })
 }
 
+/// The encoding of a Windows code page, as rich text and Outlook name theirs.
+pub(crate) fn code_page(number: u32) -> Option<&'static Encoding> {
+    let label = match number {
+        874 => "windows-874".to_owned(),
+        932 => "shift_jis".to_owned(),
+        936 => "gbk".to_owned(),
+        949 => "euc-kr".to_owned(),
+        950 => "big5".to_owned(),
+        866 => "ibm866".to_owned(),
+        1200 => "utf-16le".to_owned(),
+        1250..=1258 => format!("windows-{number}"),
+        10_000 => "macintosh".to_owned(),
+        20_866 => "koi8-r".to_owned(),
+        21_866 => "koi8-u".to_owned(),
+        28_591..=28_606 => format!("iso-8859-{}", number - 28_590),
+        50_220..=50_222 => "iso-2022-jp".to_owned(),
+        51_932 => "euc-jp".to_owned(),
+        54_936 => "gb18030".to_owned(),
+        65_001 => "utf-8".to_owned(),
+        _ => return None,
+    };
+    Encoding::for_label(label.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,23 +8,30 @@
 
 mod archive;
 mod builder;
+mod code;
 mod dates;
 mod decode;
 mod dispatch;
 pub mod document;
+mod email;
 mod epub;
 pub mod error;
 mod html;
 pub mod isolated;
+mod json;
 mod kind;
 mod markdown;
+mod notebook;
 mod odf;
 mod ooxml;
 mod pdf;
+mod rows;
+mod rtf;
 mod sheet;
 mod table;
 mod text;
 mod xml;
+mod xml_text;
 
 pub use builder::debug_check;
 pub use dispatch::extract;
