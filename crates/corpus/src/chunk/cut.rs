@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use flowbench_core::ports::Tokens;
-
 use super::outline::{Form, Piece};
 use super::sentences::sentences;
 use super::tokens::TokenMap;
@@ -46,8 +44,8 @@ pub(super) struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    pub(super) fn new(text: &'a str, pieces: Vec<Piece>, tokens: &dyn Tokens) -> Self {
-        Self { text, pieces, map: TokenMap::new(text, tokens), kept: None }
+    pub(super) fn new(text: &'a str, pieces: Vec<Piece>, map: TokenMap) -> Self {
+        Self { text, pieces, map, kept: None }
     }
 
     /// End of a chunk that begins at `from`, lies within `end`, and holds at most `most` tokens.
@@ -108,9 +106,10 @@ impl<'a> Cutter<'a> {
         if is_unit && start > from && self.map.count(start..stop) <= most {
             return End::clean(best.unwrap_or(start));
         }
-        // A third full is full enough to leave a paragraph whole.
+        // A third full is full enough to leave a paragraph whole, and an overlong table its beginning.
         if let Some(best) = best
-            && (self.map.count(from..best) * 3 >= most && ideal != limit || is_unit)
+            && self.map.count(from..best) * 3 >= most
+            && ideal != limit
         {
             return End::clean(best);
         }

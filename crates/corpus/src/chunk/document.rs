@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::code;
 use super::cut::{Cutter, Style, trimmed};
 use super::outline::{Form, Section, groups, one_line, pieces, section_at, sections};
+use super::tokens::TokenMap;
 use super::{Chunk, ChunkBy, ChunkSpec, Chunked, EmptySection, TornPiece};
 use crate::clean::{Cleaned, Places};
 
@@ -33,6 +34,7 @@ struct Job<'a> {
     spec: &'a ChunkSpec,
     tokens: &'a dyn Tokens,
     style: Style,
+    is_code: bool,
     sections: Vec<Section>,
     cutter: Cutter<'a>,
     /// What a person would call the document, empty for unknown.
@@ -49,10 +51,10 @@ pub(super) fn chunk(cleaned: &Cleaned, spec: &ChunkSpec, tokens: &dyn Tokens) ->
         return chunked;
     }
     let as_code = cleaned.is_code && !matches!(spec.by, ChunkBy::Tokens | ChunkBy::Document);
-    let (sections, pieces) = if as_code {
-        code::outline(cleaned, spec.max_tokens, tokens)
-    } else {
-        (sections(cleaned), pieces(cleaned))
+    let map = TokenMap::new(&cleaned.text, tokens);
+    let (sections, pieces) = match as_code {
+        true => code::outline(cleaned, spec.max_tokens, &map),
+        false => (sections(cleaned), pieces(cleaned)),
     };
     let mut job = Job {
         cleaned,
@@ -63,8 +65,9 @@ pub(super) fn chunk(cleaned: &Cleaned, spec: &ChunkSpec, tokens: &dyn Tokens) ->
             ChunkBy::Sentences if !as_code => Style::Sentences,
             _ => Style::Blocks,
         },
+        is_code: as_code,
         sections,
-        cutter: Cutter::new(&cleaned.text, pieces, tokens),
+        cutter: Cutter::new(&cleaned.text, pieces, map),
         title: if as_code { cleaned.document.clone() } else { title(cleaned) },
         counted: HashMap::new(),
         torn: Vec::new(),
@@ -160,7 +163,9 @@ impl Job<'_> {
     /// True for a heading that nothing stands under.
     fn is_bare(&self, section: &Section) -> bool {
         let text = &self.cleaned.text[section.range.clone()];
-        section.is_titled && !text.trim().trim_end_matches(['=', '-']).trim_end().contains('\n')
+        !self.is_code
+            && section.is_titled
+            && !text.trim().trim_end_matches(['=', '-']).trim_end().contains('\n')
     }
 
     fn fill(&mut self, group: Range<usize>, most: usize, overlap: usize, spans: &mut Vec<Span>) {
@@ -293,7 +298,7 @@ impl Job<'_> {
 
     /// Headings under which nothing stands, not even another heading.
     fn empty_sections(&self) -> Vec<EmptySection> {
-        if self.cleaned.is_code {
+        if self.is_code {
             return Vec::new();
         }
         let is_leaf = |index: usize| {

@@ -140,16 +140,16 @@ pub(super) fn groups(
     let mut at = 0;
     while at < sections.len() {
         let first = &sections[at];
-        let above = &first.path[..first.path.len().saturating_sub(1)];
+        let above = &first.path[..first.path.len() - usize::from(first.is_titled && !first.path.is_empty())];
         let mut range = first.range.clone();
         let mut only_headings = is_bare(first);
         let mut next = at + 1;
         while let Some(section) = sections.get(next) {
             let small = count(range.clone()) < most / 4;
-            let belongs = section.path.len() > above.len() && section.path.starts_with(above);
-            // Text above all headings is nobody's sibling.
+            let belongs =
+                section.path.starts_with(above) && (section.path.len() > above.len() || !section.is_titled);
             let fits = count(range.start..section.range.end) <= most;
-            if !belongs || first.path.is_empty() || !((small && fits) || only_headings) {
+            if !belongs || !((small && fits) || only_headings) {
                 break;
             }
             range.end = section.range.end;

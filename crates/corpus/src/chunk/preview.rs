@@ -1,5 +1,7 @@
 //! What a setting would do, told without embedding anything.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Chunked, EmptySection, TornPiece};
@@ -16,6 +18,7 @@ pub struct Preview {
     sizes: Vec<u32>,
     parents: usize,
     torn: Listed<TornPiece>,
+    torn_count: BTreeMap<String, usize>,
     empty: Listed<EmptySection>,
     documents: Vec<DocumentStatistics>,
 }
@@ -39,8 +42,8 @@ pub struct ChunkStatistics {
     pub max: u32,
     /// Chunks by size.
     pub histogram: Vec<Bar>,
-    /// Cuts through what would have been kept whole.
-    pub torn_count: usize,
+    /// Cuts through what would have been kept whole, by what was torn.
+    pub torn_count: BTreeMap<String, usize>,
     /// The first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub torn: Vec<InDocument<TornPiece>>,
@@ -117,6 +120,9 @@ impl Preview {
             chunked.chunks.iter().filter(|chunk| !chunk.is_parent).map(|chunk| chunk.tokens).collect();
         self.parents += chunked.chunks.len() - searched.len();
         self.torn.add(&chunked.document, &chunked.torn);
+        for torn in &chunked.torn {
+            *self.torn_count.entry(torn.what.clone()).or_default() += 1;
+        }
         self.empty.add(&chunked.document, &chunked.empty_sections);
         self.documents.push(DocumentStatistics {
             document: chunked.document.clone(),
@@ -145,7 +151,7 @@ impl Preview {
             p95: at(0.95),
             max: sizes.last().copied().unwrap_or_default(),
             histogram: histogram(sizes),
-            torn_count: self.torn.count,
+            torn_count: self.torn_count,
             torn: self.torn.first,
             empty_section_count: self.empty.count,
             empty_sections: self.empty.first,

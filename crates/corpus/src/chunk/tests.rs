@@ -235,7 +235,7 @@ fn a_preview_tells_sizes_cuts_and_empty_sections() {
     assert!(told.min <= told.median && told.median <= told.p95 && told.p95 <= told.max && told.max <= 30);
     assert_eq!(told.without_chunks, 1);
     assert_eq!(told.empty_sections[0].what.heading, "Empty");
-    assert_eq!((told.torn_count, told.torn[0].what.what.as_str()), (1, "sentence"));
+    assert_eq!((told.torn_count["sentence"], told.torn[0].what.what.as_str()), (1, "sentence"));
 }
 
 /// Parts of documents that are hard to cut.
