@@ -6,15 +6,16 @@ use std::path::Path;
 use flowbench_core::finding::Finding;
 use flowbench_format::read::read_limited;
 
-use crate::record::{ModelRecord, Origin};
+use crate::record::{EmbeddingFacts, ModelRecord, Origin};
 
 /// A record is some kilobytes; one with thousands of files still fits.
 const MOST_RECORD_BYTES: usize = 4 << 20;
 
 /// The records that ship, from the repository's own `catalog` folder.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     ("all-minilm-l6-v2.yaml", include_str!("../../../catalog/all-minilm-l6-v2.yaml")),
     ("gemma-3-270m-q4_k_m.yaml", include_str!("../../../catalog/gemma-3-270m-q4_k_m.yaml")),
+    ("static-minilm.yaml", include_str!("../../../catalog/static-minilm.yaml")),
 ];
 
 /// Known models by name.
@@ -70,6 +71,11 @@ impl Catalog {
     /// A record by name.
     pub fn get(&self, name: &str) -> Option<&ModelRecord> {
         self.records.get(name)
+    }
+
+    /// What a record says of a model that embeds or reranks.
+    pub fn embedding_facts(&self, name: &str) -> Option<&EmbeddingFacts> {
+        self.get(name).map(|record| &record.facts)
     }
 
     /// Every record, by name.

@@ -3,7 +3,8 @@
 //! A [`ModelRecord`] says what a model is, where it can be had and which bytes it consists of; the shipped ones
 //! and the workspace's own make up the [`Catalog`]. [`pull`] brings a record's files into the [`ModelStore`]: from the
 //! model hub, from Python packages or from an address, resumed where a connection broke, each file kept under the
-//! digest that it was checked against. [`ModelStore::resolve`] turns a name or a path into files to load.
+//! digest that it was checked against. [`ModelStore::resolve`] turns a name or a path into files to load. [`shipped`] models are
+//! part of the program, and so always here.
 //!
 //! ```
 //! let catalog = flowbench_catalog::Catalog::shipped();
@@ -19,11 +20,15 @@ mod index;
 mod pip;
 mod pull;
 mod record;
+mod shipped;
 mod store;
 mod wheel;
 
 pub use catalog::Catalog;
 pub use error::CatalogError;
 pub use pull::{PullEvent, PullOptions, Pulled, pull};
-pub use record::{FileRecord, Licence, ModelFormat, ModelRecord, Origin, Source, SourceKind, Task};
+pub use record::{
+    EmbeddingFacts, FileRecord, Licence, ModelFormat, ModelRecord, Origin, Source, SourceKind, Task,
+};
+pub use shipped::{ShippedModel, shipped};
 pub use store::{FileCheck, FileState, InstalledFile, InstalledModel, ModelFile, ModelFiles, ModelStore};

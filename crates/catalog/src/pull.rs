@@ -121,6 +121,9 @@ pub async fn pull(
     if !is_model_name(&record.name) || !record.files.iter().all(|file| is_inner_path(&file.path)) {
         return Err(CatalogError::BadName { name: record.name.clone() });
     }
+    if let Some(model) = crate::shipped::meant_by(record).and_then(|shipped| shipped.installed()) {
+        return Ok(Pulled { model, was_here: true });
+    }
     let waiting = || listener(PullEvent::Waiting { model: record.name.clone() });
     let _held = store.lock(&format!("model-{}", record.name), waiting).await?;
     let mut pull = Pull { store, record, net, options, listener, measured: vec![None; record.files.len()] };
@@ -235,6 +238,10 @@ impl Pull<'_> {
                 self.files_below(url, &[], trust).await
             }
             Source::Python { packages, version } => self.files_in_wheels(packages, version).await,
+            Source::Shipped { .. } => Err(CatalogError::NoSuchSource {
+                name: self.record.name.clone(),
+                asked: "this version of the program".to_owned(),
+            }),
         }
     }
 

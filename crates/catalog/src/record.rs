@@ -86,6 +86,11 @@ pub enum Source {
         /// Address.
         url: String,
     },
+    /// The program itself: the files are part of it.
+    Shipped {
+        /// Name under which they are.
+        model: String,
+    },
 }
 
 /// The kinds of source, for choosing one.
@@ -97,15 +102,18 @@ pub enum SourceKind {
     Python,
     /// An address.
     Url,
+    /// The program itself.
+    Shipped,
 }
 
 impl SourceKind {
-    /// Reads `hub`, `python` or `url`.
+    /// Reads `hub`, `python`, `url` or `shipped`.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "hub" => Self::Hub,
             "python" => Self::Python,
             "url" => Self::Url,
+            "shipped" => Self::Shipped,
             _ => return None,
         })
     }
@@ -116,6 +124,7 @@ impl SourceKind {
             Self::Hub => "hub",
             Self::Python => "python",
             Self::Url => "url",
+            Self::Shipped => "shipped",
         }
     }
 }
@@ -127,6 +136,7 @@ impl Source {
             Self::Hub { .. } => SourceKind::Hub,
             Self::Python { .. } => SourceKind::Python,
             Self::Url { .. } => SourceKind::Url,
+            Self::Shipped { .. } => SourceKind::Shipped,
         }
     }
 }
@@ -142,8 +152,32 @@ impl std::fmt::Display for Source {
             },
             // A query may hold a key.
             Self::Url { url } => write!(f, "url {}", url.split(['?', '#']).next().unwrap_or_default()),
+            Self::Shipped { model } => write!(f, "shipped {model}"),
         }
     }
+}
+
+/// What is known of a model that embeds or reranks, beyond its files. Everything absent is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingFacts {
+    /// Languages it was trained for, as ISO 639-1 codes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<String>,
+    /// Share of vectors in hybrid search that suits it, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fusion_weight: Option<f64>,
+    /// What stands before a query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_prefix: Option<String>,
+    /// What stands before a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_prefix: Option<String>,
+    /// Numbers in a vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// Most tokens of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
 }
 
 /// Who vouches for a record; decides which hosts its addresses may name.
@@ -158,7 +192,7 @@ pub enum Origin {
 }
 
 /// One model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelRecord {
     /// Name in the catalog.
     pub name: String,
@@ -174,6 +208,8 @@ pub struct ModelRecord {
     pub sources: Vec<Source>,
     /// What it consists of.
     pub files: Vec<FileRecord>,
+    /// For models that embed or rerank.
+    pub facts: EmbeddingFacts,
     /// Who vouches for this.
     pub origin: Origin,
 }
@@ -191,6 +227,7 @@ impl ModelRecord {
             licence: Licence::default(),
             sources: vec![Source::Url { url: url.to_owned() }],
             files: vec![FileRecord { path, sha256: sha256.map(str::to_lowercase), bytes: None }],
+            facts: EmbeddingFacts::default(),
             origin: Origin::Asked,
         }
     }
@@ -224,6 +261,10 @@ pub(crate) fn is_inner_path(path: &str) -> bool {
     path.len() <= 300 && !path.contains(['\\', ':', '\0']) && path.split('/').all(part)
 }
 
+fn key_of(at: &str) -> &str {
+    at.rsplit('/').next().unwrap_or_default()
+}
+
 struct Reader<'a> {
     value: &'a Value,
     places: &'a Places,
@@ -255,6 +296,7 @@ impl Reader<'_> {
         let licence = self.licence();
         let sources = self.sources();
         let files = self.files();
+        let facts = self.facts();
         Some(ModelRecord {
             name: name?,
             description: self.value["description"].as_str().map(str::to_owned),
@@ -263,8 +305,60 @@ impl Reader<'_> {
             licence,
             sources,
             files,
+            facts,
             origin,
         })
+    }
+
+    fn facts(&mut self) -> EmbeddingFacts {
+        EmbeddingFacts {
+            languages: self.languages(),
+            fusion_weight: self.share("/fusion_weight"),
+            query_prefix: self.prefix("/query_prefix"),
+            document_prefix: self.prefix("/document_prefix"),
+            dimensions: self.count("/dimensions"),
+            max_tokens: self.count("/max_tokens"),
+        }
+    }
+
+    fn languages(&mut self) -> Vec<String> {
+        let at = "/languages";
+        let Some(value) = self.value.pointer(at).filter(|value| !value.is_null()) else { return Vec::new() };
+        let is_code = |code: &&str| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_lowercase());
+        let codes: Option<Vec<String>> = value.as_array().and_then(|codes| {
+            codes.iter().map(|code| code.as_str().filter(is_code).map(str::to_owned)).collect()
+        });
+        if codes.is_none() {
+            self.error(at, "`languages` is a list of two-letter codes such as `[en, de]`");
+        }
+        codes.unwrap_or_default()
+    }
+
+    fn share(&mut self, at: &str) -> Option<f64> {
+        let value = self.value.pointer(at).filter(|value| !value.is_null())?;
+        let share = value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            self.error(at, &format!("`{}` is a number from 0 to 1", key_of(at)));
+        }
+        share
+    }
+
+    fn count(&mut self, at: &str) -> Option<usize> {
+        let value = self.value.pointer(at).filter(|value| !value.is_null())?;
+        let count = value.as_u64().filter(|count| *count > 0).and_then(|count| usize::try_from(count).ok());
+        if count.is_none() {
+            self.error(at, &format!("`{}` is a whole number above 0", key_of(at)));
+        }
+        count
+    }
+
+    fn prefix(&mut self, at: &str) -> Option<String> {
+        let value = self.value.pointer(at).filter(|value| !value.is_null())?;
+        let prefix = value.as_str().map(str::to_owned);
+        if prefix.is_none() {
+            self.error(at, &format!("`{}` is not a text", key_of(at)));
+        }
+        prefix
     }
 
     fn licence(&mut self) -> Licence {
@@ -308,7 +402,10 @@ impl Reader<'_> {
         if has("url") {
             return Some(Source::Url { url: self.text(&format!("{at}/url"))? });
         }
-        self.error(at, "a source is `hub` with `revision`, `python` with `version`, or `url`");
+        if has("shipped") {
+            return Some(Source::Shipped { model: self.text(&format!("{at}/shipped"))? });
+        }
+        self.error(at, "a source is `hub` with `revision`, `python` with `version`, `url`, or `shipped`");
         None
     }
 
@@ -361,7 +458,7 @@ impl Reader<'_> {
             Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => {
-                let key = at.rsplit('/').next().unwrap_or_default();
+                let key = key_of(at);
                 self.error(at, &format!("`{key}` is missing or not a text"));
                 None
             }
@@ -423,9 +520,35 @@ files:
         );
         check(
             ("{hub: owner/tiny, revision: abc}", "{ftp: x}"),
-            &["6: a source is `hub` with `revision`, `python` with `version`, or `url`"],
+            &["6: a source is `hub` with `revision`, `python` with `version`, `url`, or `shipped`"],
         );
         check(("sha256: e3b0", "sha256: E3B0"), &["9: a digest is 64 lower-case hexadecimal digits"]);
+    }
+
+    #[test]
+    fn facts_for_search_are_read_and_checked() {
+        let told = "task: embed\nlanguages: [en, sv]\nfusion_weight: 0.25\nquery_prefix: \"query: \"\ndimensions: 8\n";
+        let text = SOUND.replace("task: embed\n", told);
+        let (record, findings) = ModelRecord::parse(text.as_bytes(), "tiny.yaml", Origin::Workspace);
+        assert_eq!(findings, []);
+        let facts = EmbeddingFacts {
+            languages: vec!["en".to_owned(), "sv".to_owned()],
+            fusion_weight: Some(0.25),
+            query_prefix: Some("query: ".to_owned()),
+            dimensions: Some(8),
+            ..EmbeddingFacts::default()
+        };
+        assert_eq!(record.unwrap().facts, facts);
+        for (wrong, finding) in [
+            ("languages: english", "3: `languages` is a list of two-letter codes such as `[en, de]`"),
+            ("languages: [eng]", "3: `languages` is a list of two-letter codes such as `[en, de]`"),
+            ("fusion_weight: 2", "3: `fusion_weight` is a number from 0 to 1"),
+            ("document_prefix: [a]", "3: `document_prefix` is not a text"),
+            ("dimensions: 0", "3: `dimensions` is a whole number above 0"),
+            ("max_tokens: many", "3: `max_tokens` is a whole number above 0"),
+        ] {
+            check(("task: embed\n", &format!("task: embed\n{wrong}\n")), &[finding]);
+        }
     }
 
     #[test]

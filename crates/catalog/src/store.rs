@@ -21,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::digest::{Measured, copy_measured, measure, sha256_of};
 use crate::error::{CatalogError, disk};
 use crate::record::{Licence, ModelFormat, Task, is_inner_path, is_model_name};
+use crate::shipped::{self, ShippedModel};
 
 /// How often a lock that another process holds is tried again; short beside any download.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -100,6 +101,8 @@ pub struct ModelFiles {
     pub files: Vec<ModelFile>,
     /// Digest of the model, where its files were checked against one; absent for paths.
     pub digest: Option<String>,
+    /// The model itself where it is part of the program; then `files` is empty.
+    pub shipped: Option<&'static ShippedModel>,
 }
 
 impl ModelFiles {
@@ -158,25 +161,33 @@ impl ModelStore {
         Self { root: state.join("models") }
     }
 
-    /// Every installed model, by name. A damaged note is an error that names it.
+    /// Every model that is here, shipped ones included, by name. A damaged note is an error that names it.
     pub fn installed(&self) -> Result<Vec<InstalledModel>, CatalogError> {
         let folder = self.root.join("installed");
         let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Ok(entries) => Some(entries),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(disk(folder)(error)),
         };
-        let mut names = Vec::new();
-        for entry in entries {
+        let mut names: Vec<String> =
+            shipped::installed_models().iter().map(|model| model.name.clone()).collect();
+        for entry in entries.into_iter().flatten() {
             let name = entry.map_err(disk(&folder))?.file_name();
             names.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned));
         }
         names.sort();
+        names.dedup();
         names.iter().filter_map(|name| self.installed_model(name).transpose()).collect()
     }
 
-    /// An installed model by name.
+    /// A model that is here, by name: pulled or added, else shipped.
     pub fn installed_model(&self, name: &str) -> Result<Option<InstalledModel>, CatalogError> {
+        let shipped = || shipped::shipped(name).and_then(ShippedModel::installed);
+        Ok(self.noted_model(name)?.or_else(shipped))
+    }
+
+    /// A model that was pulled or added.
+    fn noted_model(&self, name: &str) -> Result<Option<InstalledModel>, CatalogError> {
         if !is_model_name(name) {
             return Ok(None);
         }
@@ -196,7 +207,7 @@ impl ModelStore {
         Ok(Some(model))
     }
 
-    /// The files behind a reference: the name of an installed model, else a path from `base` to a GGUF file or
+    /// The files behind a reference: the name of an installed or shipped model, else a path from `base` to a GGUF file or
     /// to a folder with `model.safetensors`.
     pub fn resolve(
         &self,
@@ -204,7 +215,7 @@ impl ModelStore {
         base: &Path,
         catalog: &Catalog,
     ) -> Result<ModelFiles, CatalogError> {
-        if let Some(model) = self.installed_model(reference)? {
+        if let Some(model) = self.noted_model(reference)? {
             let files = model.files.iter().map(|file| (file, self.blob(&file.sha256)));
             let files: Vec<_> =
                 files.map(|(file, location)| ModelFile { path: file.path.clone(), location }).collect();
@@ -213,9 +224,15 @@ impl ModelStore {
                 return Err(CatalogError::NotPulled { name: reference.to_owned() });
             }
             let digest = Some(model.digest());
-            return Ok(ModelFiles { name: reference.to_owned(), format: model.format, files, digest });
+            let (name, format) = (reference.to_owned(), model.format);
+            return Ok(ModelFiles { name, format, files, digest, shipped: None });
         }
-        if catalog.get(reference).is_some() {
+        if let Some(record) = catalog.get(reference) {
+            if let Some(shipped) = shipped::meant_by(record) {
+                let (name, format) = (reference.to_owned(), record.format);
+                let digest = shipped.installed().map(|model| model.digest());
+                return Ok(ModelFiles { name, format, files: Vec::new(), digest, shipped: Some(shipped) });
+            }
             return Err(CatalogError::NotPulled { name: reference.to_owned() });
         }
         let path = base.join(reference);
@@ -225,14 +242,19 @@ impl ModelStore {
             return Err(CatalogError::UnknownModel { name: reference.to_owned(), similar });
         }
         let (format, files) = model_at(&path)?;
-        Ok(ModelFiles { name: reference.to_owned(), format, files, digest: None })
+        Ok(ModelFiles { name: reference.to_owned(), format, files, digest: None, shipped: None })
     }
 
     /// Reads every file of a model again and compares digests. Takes as long as reading does.
     pub fn verify(&self, model: &InstalledModel) -> Result<Vec<FileCheck>, CatalogError> {
         let check = |file: &InstalledFile| {
             let path = self.blob(&file.sha256);
-            let state = match measure(&path) {
+            let shipped = shipped::shipped(&model.name).and_then(|shipped| shipped.file(&file.path));
+            let measured = match shipped.filter(|_| !path.exists()) {
+                Some(mut bytes) => copy_measured(&mut bytes, &mut io::sink(), u64::MAX),
+                None => measure(&path),
+            };
+            let state = match measured {
                 Ok(found) if found.sha256 == file.sha256 => FileState::Sound,
                 Ok(found) => FileState::Wrong { found: found.sha256 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => FileState::Missing,
@@ -474,7 +496,8 @@ mod tests {
     fn a_damaged_note_is_named_and_a_forged_one_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = ModelStore::new(folder.path());
-        assert_eq!(store.installed().unwrap(), [], "a store that does not exist yet is empty");
+        let shipped = shipped::installed_models();
+        assert_eq!(store.installed().unwrap(), shipped, "a store that does not exist yet holds nothing else");
         write(folder.path(), &[("models/installed/a.json", "{")]);
         let error = store.installed().unwrap_err();
         assert!(error.to_string().contains("a.json` is not a note of an installed model"), "{error}");

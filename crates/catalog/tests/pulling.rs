@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flowbench_catalog::{
-    Catalog, CatalogError, FileRecord, FileState, Licence, ModelFormat, ModelRecord, ModelStore, Origin,
-    PullEvent, PullOptions, Source, SourceKind, Task, pull,
+    Catalog, CatalogError, EmbeddingFacts, FileRecord, FileState, Licence, ModelFormat, ModelRecord,
+    ModelStore, Origin, PullEvent, PullOptions, Source, SourceKind, Task, pull,
 };
 use flowbench_core::ports::Clock;
 use flowbench_net::{Outbound, Policy};
@@ -51,6 +51,7 @@ fn record(files: &[(&str, &[u8])], sources: Vec<Source>) -> ModelRecord {
         licence: Licence::default(),
         sources,
         files: files.collect(),
+        facts: EmbeddingFacts::default(),
         origin: Origin::Workspace,
     }
 }
