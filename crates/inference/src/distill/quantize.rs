@@ -41,8 +41,9 @@ impl Quantization {
 }
 
 /// Writes a table with a weight a row. In `int8` every row is stretched to the whole range and the weight says by
-/// how much: with one scale for all, as model2vec does it, frequent words, whose weights are small, would be left
-/// with three or four levels.
+/// how much. With one scale for all, as model2vec does it, frequent words, whose weights are small, are left with a
+/// few levels; that costs little, since they count little (nDCG@10 0.0005 on three collections), but so does this:
+/// four bytes a row.
 pub(crate) fn write(
     rows: &[Vec<f32>],
     weights: &[f32],

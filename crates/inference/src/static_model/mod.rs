@@ -212,8 +212,10 @@ impl StaticModel {
     ) -> Result<Vec<f32>, StaticModelError> {
         self.cutter.ids(text, self.max_length, ids)?;
         let mut vector = vec![0.0_f32; dimensions];
-        for id in ids.iter() {
-            self.table.add(*id, &mut vector);
+        // A text says "the" and "." often: each row is read once, which halves the work.
+        ids.sort_unstable();
+        for same in ids.chunk_by(|a, b| a == b) {
+            self.table.add(same[0], same.len() as f32, &mut vector);
         }
         let count = ids.len().max(1) as f32;
         vector.iter_mut().for_each(|value| *value /= count);

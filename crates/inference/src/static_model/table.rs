@@ -82,10 +82,10 @@ impl Table {
         Ok(())
     }
 
-    /// Adds a token's weighted vector to `sum`, as far as that is long. The token must be covered.
-    pub fn add(&self, token: u32, sum: &mut [f32]) {
+    /// Adds a token's weighted vector to `sum` as often as `times`, as far as that is long. The token must be covered.
+    pub fn add(&self, token: u32, times: f32, sum: &mut [f32]) {
         let token = token as usize;
-        let weight = self.weights.as_ref().map_or(1.0, |weights| weights[token]);
+        let weight = times * self.weights.as_ref().map_or(1.0, |weights| weights[token]);
         let row = self.mapping.as_ref().map_or(token, |mapping| mapping[token] as usize);
         let first = row * self.dimensions;
         match &self.rows {
