@@ -112,11 +112,6 @@ impl Builder {
         }
     }
 
-    /// Sets metadata that is no string.
-    pub fn meta_value(&mut self, key: &str, value: Value) {
-        self.out.metadata.entry(key).or_insert(value);
-    }
-
     /// Adds a note, once.
     pub fn note(&mut self, code: &str, message: impl Into<String>, page: Option<u32>) {
         let note = Note { code: code.to_owned(), message: message.into(), page };

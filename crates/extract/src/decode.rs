@@ -3,7 +3,9 @@
 //! cleaner's work.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{
+    Encoding, MACINTOSH, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_MAC_CYRILLIC,
+};
 
 use crate::builder::Builder;
 
@@ -87,8 +89,32 @@ fn guess(bytes: &[u8]) -> Decoded {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
     detector.feed(&bytes[from..(from + GUESS_BYTES).min(bytes.len())], true);
     let encoding = detector.guess(None, Utf8Detection::Allow);
+    let encoding =
+        if encoding == WINDOWS_1252 { of_old_macintosh(bytes).unwrap_or(encoding) } else { encoding };
     let (text, damaged) = encoding.decode_without_bom_handling(bytes);
     Decoded { text: text.into_owned(), encoding: encoding.name(), guessed: true, damaged }
+}
+
+/// The detector knows what browsers meet, which leaves out the Macintosh of the nineties; its texts look like
+/// windows-1252 full of signs. Judged by which decoding gives letters that stand in words.
+fn of_old_macintosh(bytes: &[u8]) -> Option<&'static Encoding> {
+    let sample = &bytes[..bytes.len().min(SAMPLE_BYTES)];
+    let share = |encoding: &'static Encoding, is_usual: fn(char) -> bool| {
+        let (text, damaged) = encoding.decode_without_bom_handling(sample);
+        let others: Vec<char> = text.chars().filter(|char| !char.is_ascii()).collect();
+        let usual = others.iter().filter(|char| is_usual(**char)).count();
+        if damaged || others.is_empty() { 0 } else { usual * 100 / others.len() }
+    };
+    let is_western =
+        |char: char| "àâäáãåæçéèêëíìîïñóòôöõøœúùûüßÀÂÄÁÅÆÇÉÈÊÍÎÑÓÔÖØÚÛÜ’‘“”«»–—…€°·¿¡º\u{a0}".contains(char);
+    let is_russian = |char: char| matches!(char, 'а'..='я' | 'А'..='Я' | 'ё' | 'Ё' | '«' | '»' | '—' | '–' | '…' | '№' | '“' | '”');
+    let letters = sample.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let others = sample.iter().filter(|byte| !byte.is_ascii()).count();
+    if others > letters && share(X_MAC_CYRILLIC, is_russian) >= 95 {
+        return Some(X_MAC_CYRILLIC);
+    }
+    let mac = share(MACINTOSH, is_western);
+    (others >= 5 && mac >= 90 && share(WINDOWS_1252, is_western) + 30 < mac).then_some(MACINTOSH)
 }
 
 fn by_mark(bytes: &[u8]) -> Option<Decoded> {
@@ -161,7 +187,7 @@ fn looks_binary(bytes: &[u8]) -> bool {
     let zeros = sample.iter().filter(|byte| **byte == 0).count();
     let is_odd = |byte: &u8| matches!(byte, 1..=7 | 0xe..=0x1a | 0x1c..=0x1f | 0x7f);
     let odd = sample.iter().filter(|byte| is_odd(byte)).count();
-    zeros * 500 > sample.len() || odd * 30 > sample.len()
+    zeros * 500 > sample.len() || (odd > 2 && odd * 30 > sample.len())
 }
 
 fn has_japanese_escapes(bytes: &[u8]) -> bool {
@@ -257,6 +283,11 @@ mod tests {
         let russian = "Съешь же ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний.";
         let (bytes, ..) = encoding_rs::KOI8_R.encode(russian);
         check(&bytes, "KOI8-U", russian);
+        let cyrillic: Vec<u8> = russian.chars().map(|char| macintosh_byte(X_MAC_CYRILLIC, char)).collect();
+        check(&cyrillic, "x-mac-cyrillic", russian);
+        let french = "L’élève a été très gêné : « ça va », dit-il à sa mère, où qu’elle fût déjà.";
+        let western: Vec<u8> = french.chars().map(|char| macintosh_byte(MACINTOSH, char)).collect();
+        check(&western, "macintosh", french);
         let japanese = "これは日本語の文章です。文字コードを調べます。";
         let (bytes, ..) = encoding_rs::SHIFT_JIS.encode(japanese);
         check(&bytes, "Shift_JIS", japanese);
@@ -267,6 +298,11 @@ mod tests {
             .map(|char| CP500.chars().position(|other| other == char).unwrap() as u8)
             .collect();
         check(&english, "IBM500", "THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG");
+    }
+
+    fn macintosh_byte(encoding: &'static Encoding, char: char) -> u8 {
+        let is_it = |byte: &u8| encoding.decode_without_bom_handling(&[*byte]).0.starts_with(char);
+        (0..=255).find(is_it).unwrap()
     }
 
     #[test]

@@ -31,9 +31,13 @@ fn look_and_read(request: &ExtractRequest, limits: &Limits) -> Result<Extracted,
         Seen::Format(format) => format,
         Seen::Locked => return Err(ExtractError::NeedsPassword),
         Seen::Unsupported(found) => return Err(ExtractError::Unsupported { found }),
-        Seen::Damaged(reason) => return Err(ExtractError::Damaged { reason }),
+        Seen::Failed(error) => return Err(error),
     };
     let mut out = read(format, request, limits)?;
+    if out.text.is_empty() && !out.notes.iter().any(|note| note.code == "no-text") {
+        let message = "the document has no text".to_owned();
+        out.notes.push(Note { code: "no-text".to_owned(), message, page: None });
+    }
     if let Some(message) = kind::mismatch(&request.name, format) {
         out.notes.push(Note { code: "mismatch".to_owned(), message, page: None });
     }

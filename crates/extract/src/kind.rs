@@ -4,6 +4,7 @@
 use crate::archive::Archive;
 use crate::decode;
 use crate::document::{Kind, Limits};
+use crate::error::ExtractError;
 
 mod languages;
 mod signatures;
@@ -91,8 +92,8 @@ pub(crate) enum Seen {
     Locked,
     /// Nothing here reads it; what it looks like.
     Unsupported(String),
-    /// Its frame is broken; how.
-    Damaged(String),
+    /// Its frame cannot be opened.
+    Failed(ExtractError),
 }
 
 /// The kind of a document as its content says, with its name and claimed media type as hints where content leaves a
@@ -100,7 +101,7 @@ pub(crate) enum Seen {
 pub fn detect_kind(name: &str, media_type: Option<&str>, bytes: &[u8]) -> Option<Kind> {
     match look(name, media_type, bytes, &Limits::default()) {
         Seen::Format(format) => Some(format.kind()),
-        Seen::Locked | Seen::Unsupported(_) | Seen::Damaged(_) => None,
+        Seen::Locked | Seen::Unsupported(_) | Seen::Failed(_) => None,
     }
 }
 
@@ -253,7 +254,7 @@ fn by_media_type(media_type: &str) -> Option<Format> {
 fn look_at_zip(bytes: &[u8], limits: &Limits) -> Seen {
     let mut archive = match Archive::open(bytes, limits) {
         Ok(archive) => archive,
-        Err(error) => return Seen::Damaged(error.to_string()),
+        Err(error) => return Seen::Failed(error),
     };
     let media_type = archive.read("mimetype").ok().flatten().unwrap_or_default();
     let media_type = String::from_utf8_lossy(&media_type[..media_type.len().min(200)]).trim().to_owned();
@@ -336,7 +337,10 @@ fn look_at_zip(bytes: &[u8], limits: &Limits) -> Seen {
 fn look_at_compound_file(bytes: &[u8]) -> Seen {
     let file = match cfb::CompoundFile::open(std::io::Cursor::new(bytes)) {
         Ok(file) => file,
-        Err(error) => return Seen::Damaged(format!("its compound file cannot be opened ({error})")),
+        Err(error) => {
+            let reason = format!("its compound file cannot be opened ({error})");
+            return Seen::Failed(ExtractError::Damaged { reason });
+        }
     };
     let has = |path: &str| file.exists(path);
     if has("/EncryptedPackage") {

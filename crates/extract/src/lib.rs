@@ -16,6 +16,8 @@ pub mod document;
 mod email;
 mod epub;
 pub mod error;
+#[cfg(test)]
+mod hostile_tests;
 mod html;
 pub mod isolated;
 mod json;

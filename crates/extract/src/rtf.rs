@@ -220,6 +220,8 @@ impl Reader<'_> {
         }
         if inner.target != self.state.target {
             match inner.target {
+                // What the list of styles spoke of is no style of a paragraph.
+                Target::Styles => self.style = 0,
                 Target::Note => {
                     let note = one_line(&std::mem::take(&mut self.note));
                     if !note.is_empty() {

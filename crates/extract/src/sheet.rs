@@ -55,7 +55,12 @@ impl Sheet {
 }
 
 /// Writes a sheet as tables: rows apart by an empty one are tables of their own.
-pub(crate) fn write_sheet(sheet: &Sheet, builder: &mut Builder) {
+///
+/// The name stands above them as a heading, unless the program made it up.
+pub(crate) fn write_sheet(sheet: &Sheet, name: &str, builder: &mut Builder) {
+    if !sheet.rows.is_empty() && !is_default_name(name) {
+        builder.heading(1, name);
+    }
     let mut run: Vec<&BTreeMap<u32, String>> = Vec::new();
     let mut last = None;
     for (at, row) in &sheet.rows {
@@ -71,6 +76,15 @@ pub(crate) fn write_sheet(sheet: &Sheet, builder: &mut Builder) {
         let page = builder.page_number();
         builder.note("cut", "a sheet has more cells than are read", page);
     }
+}
+
+/// `Sheet1` in the languages that programs are sold in most.
+fn is_default_name(name: &str) -> bool {
+    const WORDS: [&str; 9] =
+        ["sheet", "tabelle", "feuil", "hoja", "foglio", "planilha", "blad", "лист", "工作表"];
+    let name = name.trim().to_lowercase();
+    let word = name.trim_end_matches(|char: char| char.is_ascii_digit() || char == ' ');
+    word.is_empty() || (word.len() < name.len() && WORDS.contains(&word))
 }
 
 fn write_run(run: &[&BTreeMap<u32, String>], builder: &mut Builder) {
@@ -197,7 +211,7 @@ where
 }
 
 fn end_sheet(sheet: &Sheet, problem: Option<String>, name: &str, builder: &mut Builder) {
-    write_sheet(sheet, builder);
+    write_sheet(sheet, name, builder);
     let page = builder.page_number();
     if let Some(problem) = problem {
         builder.note("repaired", format!("the sheet `{name}` was read as far as it goes: {problem}"), page);
@@ -334,7 +348,7 @@ mod tests {
             "<sheetData><row r='1'><c r='A1' t='inlineStr'><is><t>when</t></is></c><c r='B1' t='inlineStr'><is><t>much</t></is></c></row>\
              <row r='2'><c r='A2' s='1'><v>45413</v></c><c r='B2'><v>0.1</v></c></row></sheetData>",
         );
-        assert_eq!(out.text, "| when | much |\n| --- | --- |\n| 2024-05-01 | 0.1 |");
+        assert_eq!(out.text, "Plan\n\n| when | much |\n| --- | --- |\n| 2024-05-01 | 0.1 |");
         assert_eq!(out.pages[0].name.as_deref(), Some("Plan"));
         assert_eq!(
             (shown_number(0.1 + 0.2), shown_number(1e20)),
@@ -348,7 +362,8 @@ mod tests {
             "<dimension ref='A1:XFD1048576'/><sheetData><row r='1'><c r='A1'><v>1</v></c></row>\
              <row r='1048576'><c r='XFD1048576'><v>2</v></c></row></sheetData>",
         );
-        assert_eq!(out.text, "1\n\n2");
+        assert_eq!(out.text, "Plan\n\n1\n\n2");
+        assert!(is_default_name("Sheet 12") && is_default_name("Лист1") && !is_default_name("Sheet of 2024"));
     }
 
     #[test]

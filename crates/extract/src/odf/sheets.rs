@@ -15,7 +15,7 @@ pub(super) fn write(body: El<'_>, builder: &mut Builder, limits: &Limits) {
         }
         let mut sheet = Sheet::new(limits);
         rows(table, &mut sheet, &mut 0);
-        write_sheet(&sheet, builder);
+        write_sheet(&sheet, table.attr("name").unwrap_or_default(), builder);
         builder.end_page();
     }
 }
