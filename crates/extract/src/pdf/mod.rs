@@ -12,6 +12,7 @@ mod fragments;
 mod furniture;
 mod headings;
 mod open;
+mod owner;
 mod page;
 mod paragraphs;
 mod tables;

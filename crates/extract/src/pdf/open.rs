@@ -2,13 +2,15 @@
 
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 
+use super::owner;
 use crate::error::ExtractError;
 
 /// Opens a document. One that opens without a password opens, whatever password was given.
 pub(super) fn open(bytes: Vec<u8>, password: Option<&str>) -> Result<Pdf, ExtractError> {
     let password = password.filter(|password| !password.is_empty());
     let data = std::sync::Arc::new(bytes);
-    let attempts = password.into_iter().chain([""]);
+    let owner = password.and_then(|password| owner::user_password(&data, password));
+    let attempts = password.into_iter().chain([""]).chain(owner.as_deref());
     let mut reason = LoadPdfError::Invalid;
     for attempt in attempts {
         match Pdf::new_with_password(data.clone(), attempt) {
