@@ -185,9 +185,9 @@ fn is_relevant(label: Option<i64>) -> bool {
     label.is_some_and(|label| label >= 1)
 }
 
-/// 0 where there is nothing to divide by: trec_eval's convention.
+/// 0 where there is nothing to divide by: trec_eval's convention. Never −0, which an empty sum is.
 fn by(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
+    if part > 0.0 && whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// Documents as trec_eval orders them, whatever order they come in: by score at single precision, highest first, and
