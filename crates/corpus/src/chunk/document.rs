@@ -135,10 +135,10 @@ impl Job<'_> {
     /// Stretches that no chunk crosses.
     fn stretches(&self, range: Range<usize>, most: usize) -> Vec<Range<usize>> {
         let by_headings = |range: Range<usize>| {
-            let inside: Vec<Section> = self
-                .sections
+            let first = self.sections.partition_point(|section| section.range.end <= range.start);
+            let end = self.sections.partition_point(|section| section.range.start < range.end);
+            let inside: Vec<Section> = self.sections[first.min(end)..end]
                 .iter()
-                .filter(|section| section.range.start < range.end && section.range.end > range.start)
                 .map(|section| Section {
                     range: section.range.start.max(range.start)..section.range.end.min(range.end),
                     ..section.clone()

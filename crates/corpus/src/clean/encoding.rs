@@ -104,6 +104,8 @@ fn sequence(text: &str) -> Option<(usize, char)> {
 pub(super) fn odd_characters(text: &str, is_code: bool) -> Vec<Edit> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut before = None;
+    // Nobody writes the control characters that stand where Windows-1252 has quotation marks and dashes.
+    let is_latin = text.contains(|letter| matches!(letter, '\u{80}'..='\u{84}' | '\u{86}'..='\u{9f}'));
     let mut letters = text.char_indices().peekable();
     while let Some((at, letter)) = letters.next() {
         if matches!(letter, ' '..='~' | '\n' | '\t') {
@@ -119,6 +121,10 @@ pub(super) fn odd_characters(text: &str, is_code: bool) -> Vec<Edit> {
                 Some(letter.nfkc().collect())
             }
             '\r' if after == Some('\n') => Some(String::new()),
+            '\u{80}'..='\u{9f}' if is_latin => {
+                let meant = WINDOWS_1252[(u32::from(letter) - 0x80) as usize];
+                Some(if meant.is_control() { String::new() } else { meant.to_string() })
+            }
             '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' => Some("\n".to_owned()),
             '\u{2029}' => Some("\n\n".to_owned()),
             // A word parted at the end of a line is whole again.
@@ -209,6 +215,8 @@ mod tests {
         check("e\u{fb03}cient \u{fb01}n", "efficient fin");
         check("Don\u{ad}au exam\u{ad}\nple", "Donau example");
         check("zero\u{200b}width \u{feff}mark\u{2060}", "zerowidth mark");
+        check("\u{93}fine\u{94} \u{96} well\u{85}", "“fine” – well…");
+        check("line\u{85}next", "line\nnext");
         check("page\u{c}next\r\nline\u{0}", "page\nnext\nline");
         check("\u{fefb}\u{fee1}", "\u{644}\u{627}\u{645}");
         check("hi\u{e0041}\u{e0042} \u{202e}evil", "hi evil");
