@@ -172,7 +172,7 @@ impl<'a> Found<'a> {
                     }
                     let relative = entry.path().strip_prefix(&folder.root).unwrap_or(entry.path());
                     if entry.file_type().is_some_and(|kind| !kind.is_dir()) {
-                        self.take(&relative.to_owned(), entry.path());
+                        self.take(relative, entry.path());
                     }
                 }
             }

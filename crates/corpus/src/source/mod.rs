@@ -16,12 +16,13 @@ mod rows;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use age::{AgeError, parse_age};
-pub use open::{Listing, Source, SourceContext, SourceError};
+pub use open::{Earlier, Listing, Source, SourceContext, SourceError, Variables};
 
 /// One entry of `sources` in `indexes/NAME.yaml`. Exactly one of `path`, `rows`, `sitemap` and `site` says what it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,11 @@ use thiserror::Error;
 use super::age::{AgeError, parse_age};
 use super::folder::Folder;
 use super::rows::Rows;
+use super::web::Web;
 use super::{Entry, Fetched, Problem, SourceSpec};
+
+/// Values of environment variables by name.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What a source needs from outside.
 #[derive(Clone)]
@@ -25,7 +29,7 @@ pub struct SourceContext {
     /// `web` says, private ones included.
     pub is_web_approved: bool,
     /// Value of the environment variable of this name.
-    pub variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub variable: Variables,
     /// Folder for what is put aside between listing and fetching; `None` for the system's.
     pub scratch: Option<PathBuf>,
     /// What is known of earlier fetches, for conditional requests.
@@ -237,8 +241,9 @@ struct Inner {
 }
 
 enum Place {
-    Folder(Folder),
-    Rows(Rows),
+    Folder(Arc<Folder>),
+    Rows(Arc<Rows>),
+    Web(Box<Web>),
 }
 
 impl fmt::Debug for Source {
@@ -262,9 +267,11 @@ impl Source {
             language: spec.language.clone(),
         };
         let place = match (&spec.path, &spec.rows) {
-            (Some(path), _) => Place::Folder(Folder::open(spec, &context.base, path)?),
-            (_, Some(rows)) => Place::Rows(Rows::open(spec, &context.base, rows, context.scratch.clone())?),
-            _ => return Err(SourceError::NoNetwork { name: common.name }),
+            (Some(path), _) => Place::Folder(Arc::new(Folder::open(spec, &context.base, path)?)),
+            (_, Some(rows)) => {
+                Place::Rows(Arc::new(Rows::open(spec, &context.base, rows, context.scratch.clone())?))
+            }
+            _ => Place::Web(Box::new(Web::open(spec, context, &common)?)),
         };
         Ok(Self { inner: Arc::new(Inner { spec: spec.clone(), common, place }) })
     }
@@ -283,6 +290,7 @@ impl Source {
     pub fn is_local(&self) -> bool {
         match &self.inner.place {
             Place::Folder(_) | Place::Rows(_) => true,
+            Place::Web(_) => false,
         }
     }
 
@@ -291,6 +299,7 @@ impl Source {
         let place = match &self.inner.place {
             Place::Folder(folder) => folder.place(),
             Place::Rows(rows) => rows.place(),
+            Place::Web(_) => return None,
         };
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         (!place.starts_with(&root)).then_some(place)
@@ -298,28 +307,39 @@ impl Source {
 
     /// Lists its documents.
     pub async fn list(&self) -> Result<Listing, SourceError> {
-        self.blocking(|inner| match &inner.place {
-            Place::Folder(folder) => folder.list(&inner.common),
-            Place::Rows(rows) => rows.list(&inner.common),
-        })
-        .await
+        match &self.inner.place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                self.blocking(move |common| folder.list(common)).await
+            }
+            Place::Rows(rows) => {
+                let rows = rows.clone();
+                self.blocking(move |common| rows.list(common)).await
+            }
+            Place::Web(web) => Box::pin(web.list(&self.inner.common)).await,
+        }
     }
 
     /// Fetches a document that it listed, now or in an earlier process. The entry comes back with the stamp of what
     /// was fetched, which may be newer.
     pub async fn fetch(&self, entry: &Entry) -> Result<Fetched, Problem> {
-        let entry = entry.clone();
-        self.blocking(move |inner| match &inner.place {
-            Place::Folder(folder) => folder.fetch(&entry, &inner.common),
-            Place::Rows(rows) => rows.fetch(&entry, &inner.common),
-        })
-        .await
+        match &self.inner.place {
+            Place::Folder(folder) => {
+                let (folder, entry) = (folder.clone(), entry.clone());
+                self.blocking(move |common| folder.fetch(&entry, common)).await
+            }
+            Place::Rows(rows) => {
+                let (rows, entry) = (rows.clone(), entry.clone());
+                self.blocking(move |common| rows.fetch(&entry, common)).await
+            }
+            Place::Web(web) => Box::pin(web.fetch(entry, &self.inner.common)).await,
+        }
     }
 
     /// Does slow work where it keeps nobody waiting.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> T {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Common) -> T + Send + 'static) -> T {
         let inner = self.inner.clone();
-        match tokio::task::spawn_blocking(move || work(&inner)).await {
+        match tokio::task::spawn_blocking(move || work(&inner.common)).await {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

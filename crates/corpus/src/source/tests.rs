@@ -9,6 +9,7 @@ use super::*;
 
 mod folders;
 mod rows;
+mod sites;
 mod working_trees;
 
 /// A folder with these files.

@@ -23,7 +23,7 @@ fn index(version: u32, entries: &[(&str, u32)]) -> Vec<u8> {
         } else {
             bytes.extend(path.as_bytes());
             bytes.push(0);
-            while (bytes.len() - start) % 8 != 0 {
+            while !(bytes.len() - start).is_multiple_of(8) {
                 bytes.push(0);
             }
         }
