@@ -180,7 +180,14 @@ impl<'s> Pool<'s> {
         keyword: &[Scored],
         vector: &[Scored],
     ) -> Result<HashSet<String>, RetrieveError> {
-        let speaks = |profile: &EmbedderProfile, code: &str| code.is_empty() || profile.speaks(code);
+        // A chunk whose language cannot be told is taken to be in that of most others.
+        let known = self.around.languages.iter().filter(|(code, _)| !code.is_empty());
+        let main = known.max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+        let is_main_spoken = main.is_none_or(|(code, _)| self.profile.speaks(code));
+        let speaks = |profile: &EmbedderProfile, code: &str| match code {
+            "" => is_main_spoken,
+            code => profile.speaks(code),
+        };
         let is_all_spoken =
             self.around.languages.iter().all(|(code, share)| *share <= 0.0 || speaks(&self.profile, code));
         if is_all_spoken {

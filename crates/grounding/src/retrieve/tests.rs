@@ -322,8 +322,16 @@ async fn a_model_that_does_not_speak_the_language_makes_nothing_worse() {
     // Empty places are filled.
     setup.settings.top_k = 5;
     assert_eq!(setup.hits().await, "a2 a1 b2 b1 c1");
+    // A chunk of no known language is taken to be in that of most others.
+    for (chunk, _) in &mut setup.shelf.chunks {
+        chunk.language.clear();
+    }
+    assert_eq!(setup.hits().await, "a2 a1 b2 b1 c1");
     // In a mixed corpus the model has its say where it speaks.
     setup.settings.top_k = 3;
+    for (chunk, _) in &mut setup.shelf.chunks {
+        chunk.language = "en".to_owned();
+    }
     setup.shelf.chunk("b1").language = "fr".to_owned();
     setup.shelf.chunk("b2").language = "fr".to_owned();
     setup.languages = vec![("en".to_owned(), 0.6), ("fr".to_owned(), 0.4)];
