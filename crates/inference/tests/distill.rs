@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use flowbench_inference::distill::{
     DistillError, DistillOptions, Distilled, Quantization, TokenEncoder, distill,
 };
-use flowbench_inference::{FileSet, InferenceError, StaticModel};
+use flowbench_inference::{EncoderOptions, FileSet, InferenceError, LocalEncoder, StaticModel};
 use serde_json::{Value, json};
 
 fn fixture(name: &str) -> PathBuf {
@@ -139,6 +139,20 @@ fn the_same_input_gives_the_same_bytes() {
         StaticModel::load(&folder.path().join("new/model")).unwrap().digest(),
         load(&made(&options)).digest()
     );
+}
+
+#[test]
+fn a_real_encoder_is_distilled_as_numpy_does_it() {
+    let folder = fixture("../encoders/bert");
+    let encoder = LocalEncoder::load(&folder, EncoderOptions::default()).unwrap();
+    let tokenizer = std::fs::read(folder.join("tokenizer.json")).unwrap();
+    let made = |quantization| {
+        let options = DistillOptions { dimensions: 10, quantization, ..DistillOptions::default() };
+        distill(&encoder, &tokenizer, None, &options, &mut |_, _| true).unwrap()
+    };
+    check(&made(Quantization::Float32), "distilled-bert.json", 1e-3);
+    check(&made(Quantization::Int8), "distilled-bert.json", 2e-2);
+    assert_eq!(made(Quantization::Int8), made(Quantization::Int8), "byte for byte");
 }
 
 #[test]
