@@ -96,11 +96,10 @@ impl<'a> Archive<'a> {
     /// themselves. Parts that cannot be unpacked are theirs to report.
     pub fn check_sizes(&mut self) -> Result<(), ExtractError> {
         for name in self.names() {
-            match self.read(&name) {
-                Err(error @ (ExtractError::TooLarge { .. } | ExtractError::NeedsPassword)) => {
-                    return Err(error);
-                }
-                Ok(_) | Err(_) => {}
+            if let Err(error @ (ExtractError::TooLarge { .. } | ExtractError::NeedsPassword)) =
+                self.read(&name)
+            {
+                return Err(error);
             }
         }
         Ok(())

@@ -118,7 +118,7 @@ fn of_old_macintosh(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 fn by_mark(bytes: &[u8]) -> Option<Decoded> {
-    if let Some(rest) = bytes.strip_prefix(&[0xff, 0xfe, 0, 0]).filter(|rest| rest.len() % 4 == 0) {
+    if let Some(rest) = bytes.strip_prefix(&[0xff, 0xfe, 0, 0]).filter(|rest| rest.len().is_multiple_of(4)) {
         return Some(utf32(rest, u32::from_le_bytes, "UTF-32LE"));
     }
     if let Some(rest) = bytes.strip_prefix(&[0, 0, 0xfe, 0xff]) {
@@ -150,11 +150,11 @@ fn without_mark(bytes: &[u8]) -> Option<Decoded> {
             let value = <[u8; 4]>::try_from(four).map_or(0, unit);
             char::from_u32(value).is_some_and(|char| !char.is_control() || char.is_whitespace())
         };
-        if bytes.len() % 4 == 0 && sample.chunks_exact(4).all(is_char) {
+        if bytes.len().is_multiple_of(4) && sample.chunks_exact(4).all(is_char) {
             return Some(utf32(bytes, unit, name));
         }
     }
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return None;
     }
     let best = [UTF_16LE, UTF_16BE].map(|encoding| {

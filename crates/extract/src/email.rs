@@ -120,14 +120,9 @@ fn body(message: &Message<'_>, raw: &[u8], builder: &mut Builder, limits: &Limit
     let has_html =
         |parts: &[&MessagePart<'_>]| parts.iter().any(|part| matches!(part.body, PartType::Html(_)));
     // Only a message with both forms needs the comparison.
-    let chosen =
-        if has_html(&rich) && !has_html(&plain) && length(&plain) * 100 < length(&rich) * MIN_PLAIN_PERCENT {
-            rich
-        } else if plain.is_empty() {
-            rich
-        } else {
-            plain
-        };
+    let is_stub =
+        || has_html(&rich) && !has_html(&plain) && length(&plain) * 100 < length(&rich) * MIN_PLAIN_PERCENT;
+    let chosen = if plain.is_empty() || is_stub() { rich } else { plain };
     for part in chosen {
         match &part.body {
             PartType::Text(text) => plain_text(&repaired(part, text, raw), builder),

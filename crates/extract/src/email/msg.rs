@@ -93,9 +93,9 @@ impl Reader<'_> {
         } else {
             24
         };
-        let entries = bytes.get(head..).unwrap_or_default().chunks_exact(16);
-        let found = entries.filter(|entry| entry[2..4] == property.to_le_bytes());
-        Ok(found.last().and_then(|entry| <[u8; 8]>::try_from(&entry[8..16]).ok()).map(u64::from_le_bytes))
+        let mut entries = bytes.get(head..).unwrap_or_default().chunks_exact(16);
+        let found = entries.rfind(|entry| entry[2..4] == property.to_le_bytes());
+        Ok(found.and_then(|entry| <[u8; 8]>::try_from(&entry[8..16]).ok()).map(u64::from_le_bytes))
     }
 
     fn facts(&mut self, object: &str) -> Result<Vec<(&'static str, String)>, ExtractError> {
