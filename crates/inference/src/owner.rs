@@ -101,7 +101,7 @@ mod tests {
             let owner = owner.clone();
             async move { owner.ask(true).await }
         });
-        tokio::task::spawn_blocking(move || {
+        let _has_started = tokio::task::spawn_blocking(move || {
             has_started.recv().unwrap();
             has_started
         })

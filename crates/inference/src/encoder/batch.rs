@@ -2,8 +2,8 @@
 //! their numbers stay in its cache and nobody waits for anybody between two layers. Texts stand in a batch one
 //! behind the other, so nothing is padded; other devices pad, so there texts of similar length go together.
 
-/// Tokens in a batch on the processor: few enough for the widest layer's rows to stay in a core's cache, enough to
-/// make up for reading the weights. Measured for MiniLM: 256 to 1,024 are within 3 percent of each other.
+/// Tokens in a batch on the processor: few enough for a layer's rows to stay near the core (3 MB for the widest of
+/// MiniLM), enough to make up for reading the weights.
 const CPU_TOKENS: usize = 512;
 /// Tokens, padding included, in a batch on other devices.
 const DEVICE_TOKENS: usize = 16_384;

@@ -224,14 +224,14 @@ fn read_dense(
     let activation = activation_of_class(name)
         .ok_or_else(|| settings.bad("activation_function", &format!("is `{name}`, which is not known")))?;
     let weights = Weights::open(folder)?;
-    let weight = weights.tensor("linear.weight", &[output, input], device)?;
+    let weight = weights.floats("linear.weight", &[output, input])?;
     let bias = match weights.has("linear.bias") {
-        true => Some(weights.tensor("linear.bias", &[output], device)?),
+        true => Some(weights.floats("linear.bias", &[output])?),
         false => None,
     };
     files.push(settings.path().to_owned());
     files.extend(super::weights::weight_files(folder)?);
-    Ok((Step::Dense { linear: Linear { weight, bias }, activation }, output))
+    Ok((Step::Dense { linear: Linear::new(&weight, input, bias, device)?, activation }, output))
 }
 
 fn read_layer_norm(folder: &Path, width: usize, files: &mut Vec<PathBuf>) -> Result<Step, InferenceError> {

@@ -115,7 +115,6 @@ impl Parts<'_> {
     /// has one, must be there for all.
     fn linear(&self, names: &[(&str, usize)], depth: usize) -> Result<Linear, InferenceError> {
         let has_bias = self.weights.has(&format!("{}.bias", names[0].0));
-        let total: usize = names.iter().map(|(_, rows)| rows).sum();
         let (mut weight, mut bias) = (Vec::new(), Vec::new());
         for (name, rows) in names {
             weight.extend(self.weights.floats(&format!("{name}.weight"), &[*rows, depth])?);
@@ -123,8 +122,7 @@ impl Parts<'_> {
                 bias.extend(self.weights.floats(&format!("{name}.bias"), &[*rows])?);
             }
         }
-        let bias = if has_bias { Some(Tensor::from_vec(bias, total, self.device)?) } else { None };
-        Ok(Linear { weight: Tensor::from_vec(weight, (total, depth), self.device)?, bias })
+        Linear::new(&weight, depth, has_bias.then_some(bias), self.device)
     }
 
     /// A norm; a layer norm may come without a bias.

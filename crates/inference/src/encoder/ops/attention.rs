@@ -313,7 +313,7 @@ impl Attention {
         out
     }
 
-    fn forward_stock(
+    pub(super) fn forward_stock(
         &self,
         qkv: &Tensor,
         lengths: &[usize],
