@@ -87,7 +87,7 @@ impl Parts<'_> {
 
     /// The width of a head, where the heads must share the hidden size.
     fn head_dim(&self, sizes: &Sizes) -> Result<usize, InferenceError> {
-        if sizes.hidden % sizes.heads != 0 {
+        if !sizes.hidden.is_multiple_of(sizes.heads) {
             return Err(self.config.bad(
                 "num_attention_heads",
                 &format!("must divide the hidden size {}, not be {}", sizes.hidden, sizes.heads),

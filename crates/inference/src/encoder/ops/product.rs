@@ -32,7 +32,6 @@ impl<'a> View<'a> {
 /// # Panics
 /// If a slice is too short for its dimensions.
 #[expect(unsafe_code, reason = "`gemm` takes pointers; every one is checked against its slice here")]
-#[expect(clippy::too_many_arguments, reason = "they are the dimensions of a product")]
 pub(super) fn multiply(
     out: &mut [f32],
     out_step: usize,
