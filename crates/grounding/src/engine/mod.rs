@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub mod filter;
 
-pub use filter::{Condition, Filter, Test};
+pub use filter::{Condition, Filter, FilterError, Test};
 
 /// A chunk on its way into an engine.
 #[derive(Clone, Debug)]
