@@ -9,7 +9,10 @@ use flowbench_corpus::chunk::Chunk;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod bm25;
+pub mod embedded;
 pub mod filter;
+mod terms;
 
 pub use filter::{Condition, Filter, FilterError, Test};
 

@@ -1,0 +1,5 @@
+//! Engines of indexes: what they answer, that they answer the same, and what they do with what is broken.
+
+mod corpus;
+mod embedded;
+mod filters;
