@@ -12,6 +12,7 @@ use thiserror::Error;
 mod bm25;
 pub mod embedded;
 pub mod filter;
+pub mod server;
 mod terms;
 
 pub use filter::{Condition, Filter, FilterError, Test};

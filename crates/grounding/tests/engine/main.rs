@@ -3,3 +3,5 @@
 mod corpus;
 mod embedded;
 mod filters;
+mod server;
+mod stand_in;
