@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use flowbench_core::metrics::interval::{Interval, SEED, bootstrap, paired_difference};
 use flowbench_core::metrics::ranking::{Gain, Judgements, RankingMetric};
+use flowbench_core::ports::Hit;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::engine::{Condition, Test};
-use crate::retrieve::{RetrieveError, SearchRequest, Settings, Surroundings, retrieve};
+use crate::engine::{Condition, Scored, Test};
+use crate::retrieve::{LabelledLists, Mode, RetrieveError, SearchRequest, Settings, Surroundings, retrieve};
 
 /// Probability of the intervals.
 const LEVEL: f64 = 0.95;
@@ -404,6 +405,40 @@ pub fn compare(first: &Evaluation, second: &Evaluation) -> Comparison {
 
 fn by_id(evaluation: &Evaluation) -> BTreeMap<&str, &QueryResult> {
     evaluation.by_query.iter().map(|result| (result.id.as_str(), result)).collect()
+}
+
+/// What both lists give for every query, for learning a weight. Labels of documents become those of the document's first
+/// chunk in either list: of one document only the best chunk counts.
+pub async fn lists(
+    around: Surroundings<'_>,
+    queries: &[LabelledQuery],
+    settings: &Settings,
+) -> Result<Vec<LabelledLists>, EvaluateError> {
+    let mut all = Vec::with_capacity(queries.len());
+    for query in queries {
+        let list = async |mode: Mode| {
+            let settings =
+                Settings { mode, top_k: DEPTH, neighbours: 0, min_score: None, ..settings.clone() };
+            let request = SearchRequest { query: query.query.clone(), ..SearchRequest::default() };
+            let answer = retrieve(around, &request, &settings).await;
+            answer.map_err(|source| EvaluateError::Retrieve { id: query.id.clone(), source })
+        };
+        let (keyword, vector) = (list(Mode::Keyword).await?.hits, list(Mode::Vector).await?.hits);
+        let mut judged = query.judged.clone();
+        for hit in keyword.iter().chain(&vector) {
+            if let Some(label) = query.judged.get(&hit.source.document)
+                && judged.contains_key(&hit.source.document)
+            {
+                judged.remove(&hit.source.document);
+                judged.insert(hit.id.clone(), *label);
+            }
+        }
+        let scored = |hits: Vec<Hit>| {
+            hits.into_iter().map(|hit| Scored { id: hit.id, score: hit.score as f32 }).collect()
+        };
+        all.push(LabelledLists { keyword: scored(keyword), vector: scored(vector), judged });
+    }
+    Ok(all)
 }
 
 /// What each source is worth: all queries asked again without it, most valuable source first.

@@ -1,271 +1,298 @@
-//! What `indexes/NAME.yaml` says, and the documents it names.
+//! What `indexes/NAME.yaml` says.
 
 use std::path::{Path, PathBuf};
 
+use flowbench_core::finding::{Finding, Severity};
+use flowbench_corpus::chunk::ChunkSpec;
+use flowbench_corpus::clean::CleanSpec;
+use flowbench_corpus::quality::Expectation;
+use flowbench_corpus::source::SourceSpec;
 use flowbench_format::yaml::YamlDocument;
-use serde_json::Value;
-use thiserror::Error;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::chunk::{Chunk, by_headings};
+use crate::engine::Quantization;
+use crate::error::IndexError;
+use crate::retrieve::RetrieveSpec;
 
-/// Largest file read as a document; more text than a person writes by hand.
-const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
-/// Most documents of one index in memory.
-const MAX_DOCUMENTS: usize = 50_000;
-/// Most text of one index in memory.
-const MAX_INDEX_BYTES: u64 = 256 << 20;
-/// Words of a chunk where the spec names tokens: three tokens are about two English words.
-const WORDS_PER_TOKEN: f64 = 2.0 / 3.0;
+/// Keys of an index, in the order in which they are written.
+const KEYS: &[&str] =
+    &["sources", "clean", "quality", "chunk", "embed", "store", "retrieve", "freshness", "probes"];
 
-/// An index that cannot be opened or asked.
-#[derive(Debug, Error)]
-pub enum IndexError {
-    /// There is no such spec.
-    #[error("index `{name}` does not exist: `{}` is not there", path.display())]
-    Missing {
-        /// Index name.
-        name: String,
-        /// Where its spec would be.
-        path: PathBuf,
-    },
-    /// The spec is wrong.
-    #[error("index `{name}`: {message}")]
-    Spec {
-        /// Index name.
-        name: String,
-        /// What.
-        message: String,
-    },
-    /// A document cannot be read.
-    #[error("index `{name}`: `{}` cannot be read: {source}", path.display())]
-    Document {
-        /// Index name.
-        name: String,
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Documents outside the workspace, which nobody has approved.
-    #[error("index `{name}` reads `{}`, which is outside the workspace", path.display())]
-    Outside {
-        /// Index name.
-        name: String,
-        /// Which source.
-        path: PathBuf,
-    },
-    /// More text than is held in memory.
-    #[error("index `{name}` holds more than {limit} bytes of text")]
-    TooLarge {
-        /// Index name.
-        name: String,
-        /// Most bytes.
-        limit: u64,
-    },
-    /// A mode that is not there yet.
-    #[error("index `{index}` cannot be asked in mode `{mode}`")]
-    Mode {
-        /// Index name.
-        index: String,
-        /// Mode.
-        mode: String,
-    },
-    /// Filters are not there yet.
-    #[error("index `{index}` cannot filter")]
-    Filters {
-        /// Index name.
-        index: String,
-    },
+/// What an index is made of and how it answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexSpec {
+    /// Name: the file's stem.
+    pub name: String,
+    /// Folder that paths start from.
+    pub folder: PathBuf,
+    /// Where documents come from.
+    pub sources: Vec<SourceSpec>,
+    /// What is done to their text.
+    pub clean: CleanSpec,
+    /// What a corpus must be.
+    pub quality: Vec<Expectation>,
+    /// How documents are cut.
+    pub chunk: ChunkSpec,
+    /// The embedding model; absent for keywords alone.
+    pub embed: Option<EmbedSpec>,
+    /// Where the index is kept.
+    pub store: StoreSpec,
+    /// How questions are answered.
+    pub retrieve: RetrieveSpec,
+    /// How old it may get.
+    pub freshness: FreshnessSpec,
+    /// Questions that must find their documents after every build.
+    pub probes: Vec<ProbeSpec>,
+    /// What is odd about the file; none of these is an error.
+    pub findings: Vec<Finding>,
 }
 
-impl IndexError {
-    /// What to do.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Missing { .. } => {
-                "write its spec with `sources`, or correct the node's input `index`".to_owned()
+/// `embed`: the model that turns texts into vectors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmbedSpec {
+    /// Catalog name or path of a local model, or `CONNECTION/MODEL`.
+    pub model: String,
+    /// Connection, where `model` does not name it; default `local`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// Numbers in a vector, for models that let one choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<u32>,
+    /// How vectors are held for searching.
+    pub quantization: Quantization,
+    /// Texts sent at once; default 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+}
+
+impl EmbedSpec {
+    /// Connection and model: `model: CONNECTION/MODEL` where `is_connection` knows the first part.
+    pub fn reference(&self, is_connection: &dyn Fn(&str) -> bool) -> (String, String) {
+        if let Some(connection) = &self.connection {
+            return (connection.clone(), self.model.clone());
+        }
+        match self.model.split_once('/') {
+            Some((connection, model)) if is_connection(connection) => {
+                (connection.to_owned(), model.to_owned())
             }
-            Self::Spec { .. } => "write `sources: [{path: FOLDER, include: [\"**/*.md\"]}]`".to_owned(),
-            Self::Document { .. } => "check the path and the permissions".to_owned(),
-            Self::Outside { .. } => "allow it with `--trust`".to_owned(),
-            Self::TooLarge { .. } => "name fewer documents, or split the index".to_owned(),
-            Self::Mode { .. } => "this version answers in mode `keyword`".to_owned(),
-            Self::Filters { .. } => "remove the node's input `filters`".to_owned(),
+            _ => ("local".to_owned(), self.model.clone()),
         }
     }
 }
 
-/// Where documents come from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Source {
-    /// Folder or file, absolute or relative to the spec.
-    pub path: PathBuf,
-    /// Endings taken, from patterns such as `**/*.md`; empty means Markdown and text.
-    pub endings: Vec<String>,
+/// `store`: where the index is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreSpec {
+    /// In this process: tantivy and Qdrant's embedded engine, below the state folder.
+    #[default]
+    Embedded,
+    /// On a Qdrant server or cluster.
+    Qdrant {
+        /// Address of its gRPC port.
+        url: String,
+        /// Name that searches use; generations get names of their own behind it. Default: the index's name.
+        collection: Option<String>,
+        /// `${env:NAME}`. Never a key itself.
+        api_key: Option<String>,
+    },
 }
 
-/// What an index is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IndexSpec {
-    /// Name.
-    pub name: String,
-    /// Where documents come from.
-    pub sources: Vec<Source>,
-    /// Most words of a chunk.
-    pub max_words: usize,
-    /// Mode used where a question names none.
-    pub mode: String,
-    /// Hits given where a question names no number.
-    pub top_k: usize,
+/// `freshness`: how old the index may get.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FreshnessSpec {
+    /// Oldest that a source may be, such as `7d`; a source's own `max_age` goes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+}
+
+/// A question and the documents that must be among the first hits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProbeSpec {
+    /// Question.
+    pub query: String,
+    /// Documents or chunk ids of which one must be found.
+    pub expect: Vec<String>,
+    /// Among the first so many; default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<usize>,
 }
 
 impl IndexSpec {
     /// Reads `indexes/NAME.yaml` of a workspace.
     pub fn load(root: &Path, name: &str) -> Result<Self, IndexError> {
-        let is_plain = !name.is_empty()
-            && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
-            && !name.starts_with('.');
         let folder = root.join("indexes");
         let path = folder.join(format!("{name}.yaml"));
-        if !is_plain || !path.is_file() {
-            return Err(IndexError::Missing { name: name.to_owned(), path });
+        if !is_plain_name(name) || !path.is_file() {
+            return Err(IndexError::Missing { name: name.to_owned(), path, known: names(root) });
         }
-        let bytes = std::fs::read(&path).map_err(|source| IndexError::Document {
+        let bytes = std::fs::read(&path).map_err(|source| IndexError::File {
             name: name.to_owned(),
             path: path.clone(),
             source,
         })?;
-        let document = YamlDocument::parse(&bytes, None);
-        if let Some(finding) = document
-            .findings()
-            .iter()
-            .find(|finding| finding.severity == flowbench_core::finding::Severity::Error)
+        Self::parse(name, &folder, &bytes)
+    }
+
+    /// Reads a spec. `folder` is where its paths start.
+    pub fn parse(name: &str, folder: &Path, bytes: &[u8]) -> Result<Self, IndexError> {
+        let wrong = |message: String| IndexError::Spec { name: name.to_owned(), message };
+        let document = YamlDocument::parse(bytes, Some(&format!("indexes/{name}.yaml")));
+        if let Some(finding) = document.findings().iter().find(|finding| finding.severity == Severity::Error)
         {
-            return Err(IndexError::Spec { name: name.to_owned(), message: finding.message.clone() });
+            return Err(wrong(finding.message.clone()));
         }
-        Self::read(name, &folder, document.value())
-    }
-
-    fn read(name: &str, folder: &Path, value: &Value) -> Result<Self, IndexError> {
-        let wrong = |message: &str| IndexError::Spec { name: name.to_owned(), message: message.to_owned() };
-        let sources = value
-            .get("sources")
-            .and_then(Value::as_array)
-            .ok_or_else(|| wrong("`sources` must be a list"))?;
-        let sources = sources
-            .iter()
-            .map(|source| {
-                let path = source
-                    .get("path")
-                    .and_then(Value::as_str)
-                    .ok_or_else(|| wrong("a source has no `path`"))?;
-                let endings = source
-                    .get("include")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Value::as_str)
-                    .map(|pattern| {
-                        pattern
-                            .rsplit_once("*.")
-                            .map(|(_, ending)| ending.to_ascii_lowercase())
-                            .filter(|ending| ["md", "markdown", "txt"].contains(&ending.as_str()))
-                            .ok_or_else(|| {
-                                wrong("this version includes `**/*.md`, `**/*.markdown` and `**/*.txt`")
-                            })
-                    })
-                    .collect::<Result<_, _>>()?;
-                Ok(Source { path: folder.join(path), endings })
-            })
-            .collect::<Result<_, IndexError>>()?;
-        let number = |pointer: &str, fallback: usize| {
-            value
-                .pointer(pointer)
-                .and_then(Value::as_u64)
-                .map_or(fallback, |number| usize::try_from(number).unwrap_or(fallback))
+        let Some(map) = document.value().as_object() else {
+            return Err(wrong("the file must be a map with `sources`".to_owned()));
         };
-        let max_tokens = number("/chunk/max_tokens", 256);
-        Ok(Self {
+        let mut findings = document.findings().to_vec();
+        let mut unknown = |key: String| {
+            let message = format!("index `{name}`: key `{key}` is not known and has no effect");
+            findings.push(Finding::warning("unknown-key", message));
+        };
+        for key in map.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            unknown(key.clone());
+        }
+        if !map.get("sources").is_some_and(|sources| sources.as_array().is_some_and(|list| !list.is_empty()))
+        {
+            return Err(wrong("`sources` must be a list".to_owned()));
+        }
+        let sources = section(map, "sources", &mut unknown).map_err(wrong)?.unwrap_or_default();
+        let spec = Self {
             name: name.to_owned(),
+            folder: folder.to_owned(),
             sources,
-            max_words: (max_tokens as f64 * WORDS_PER_TOKEN) as usize,
-            mode: value.pointer("/retrieve/mode").and_then(Value::as_str).unwrap_or("keyword").to_owned(),
-            top_k: number("/retrieve/top_k", 5),
-        })
-    }
-
-    /// Sources outside this folder, with links and `..` followed. A source that is not there is in none.
-    pub fn outside(&self, root: &Path) -> Vec<PathBuf> {
-        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        self.sources
-            .iter()
-            .filter_map(|source| source.path.canonicalize().ok())
-            .filter(|path| !path.starts_with(&root))
-            .collect()
-    }
-
-    /// Reads and cuts all documents, in the order of their names.
-    pub fn read_chunks(&self) -> Result<Vec<Chunk>, IndexError> {
-        self.read_at_most(MAX_INDEX_BYTES)
-    }
-
-    fn read_at_most(&self, limit: u64) -> Result<Vec<Chunk>, IndexError> {
-        let mut chunks = Vec::new();
-        let mut total = 0;
-        for source in &self.sources {
-            let mut files = Vec::new();
-            self.collect(&source.path, source, &mut files)?;
-            files.sort();
-            for path in files {
-                let bytes = std::fs::read(&path).map_err(|error| self.unreadable(&path, error))?;
-                total += bytes.len() as u64;
-                if total > limit {
-                    return Err(IndexError::TooLarge { name: self.name.clone(), limit });
-                }
-                let name = path
-                    .strip_prefix(&source.path)
-                    .ok()
-                    .filter(|name| !name.as_os_str().is_empty())
-                    .unwrap_or(&path);
-                let text = String::from_utf8_lossy(&bytes);
-                chunks.extend(by_headings(&name.to_string_lossy().replace('\\', "/"), &text, self.max_words));
-            }
-        }
-        Ok(chunks)
-    }
-
-    fn unreadable(&self, path: &Path, source: std::io::Error) -> IndexError {
-        IndexError::Document { name: self.name.clone(), path: path.to_owned(), source }
-    }
-
-    fn collect(&self, path: &Path, source: &Source, files: &mut Vec<PathBuf>) -> Result<(), IndexError> {
-        let metadata = std::fs::symlink_metadata(path).map_err(|error| self.unreadable(path, error))?;
-        if metadata.is_dir() {
-            for entry in std::fs::read_dir(path).map_err(|error| self.unreadable(path, error))? {
-                let entry = entry.map_err(|error| self.unreadable(path, error))?;
-                if !entry.file_name().to_string_lossy().starts_with('.') {
-                    self.collect(&entry.path(), source, files)?;
-                }
-            }
-            return Ok(());
-        }
-        let ending =
-            path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let is_wanted = match source.endings.as_slice() {
-            [] => ["md", "markdown", "txt"].contains(&ending.as_str()),
-            endings => endings.contains(&ending),
+            clean: section(map, "clean", &mut unknown).map_err(wrong)?.unwrap_or_default(),
+            quality: section(map, "quality", &mut unknown).map_err(wrong)?.unwrap_or_default(),
+            chunk: section(map, "chunk", &mut unknown).map_err(wrong)?.unwrap_or_default(),
+            embed: section(map, "embed", &mut unknown).map_err(wrong)?,
+            store: store(map, &mut unknown).map_err(wrong)?,
+            retrieve: section(map, "retrieve", &mut unknown).map_err(wrong)?.unwrap_or_default(),
+            freshness: section(map, "freshness", &mut unknown).map_err(wrong)?.unwrap_or_default(),
+            probes: section(map, "probes", &mut unknown).map_err(wrong)?.unwrap_or_default(),
+            findings,
         };
-        // Links are not followed: they may lead out of the source, or in a circle.
-        if metadata.is_file() && is_wanted && metadata.len() <= MAX_DOCUMENT_BYTES {
-            files.push(path.to_owned());
+        spec.check().map_err(wrong)?;
+        Ok(spec)
+    }
+
+    /// What no single key can tell.
+    fn check(&self) -> Result<(), String> {
+        let chunk = &self.chunk;
+        if chunk.max_tokens == 0 {
+            return Err("`chunk.max_tokens` must be at least 1".to_owned());
         }
-        match files.len() > MAX_DOCUMENTS {
-            true => Err(IndexError::Spec {
-                name: self.name.clone(),
-                message: format!("its sources hold more than {MAX_DOCUMENTS} documents"),
-            }),
-            false => Ok(()),
+        if chunk.overlap >= chunk.max_tokens {
+            return Err(format!(
+                "`chunk.overlap` is {}, and must be smaller than `max_tokens` ({})",
+                chunk.overlap, chunk.max_tokens
+            ));
         }
+        if let Some(parent) = chunk.parent
+            && parent < chunk.max_tokens
+        {
+            return Err(format!(
+                "`chunk.parent` is {parent}, and must not be smaller than `max_tokens` ({})",
+                chunk.max_tokens
+            ));
+        }
+        if self.embed.as_ref().is_some_and(|embed| embed.model.is_empty()) {
+            return Err("`embed` must name a `model`".to_owned());
+        }
+        let mode = self.retrieve.mode.as_deref();
+        if self.embed.is_none() && mode.is_some_and(|mode| mode != "keyword") {
+            return Err(format!(
+                "`retrieve.mode` is `{}`, which needs an embedding model: write `embed: {{model: static-minilm}}`",
+                mode.unwrap_or_default()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Everything that decides which chunks and vectors there are; the model's digest and the tokenizer's come on top.
+    pub fn recipe(&self) -> Value {
+        let mut recipe = Map::new();
+        let put = |value: serde_json::Result<Value>| value.unwrap_or(Value::Null);
+        recipe.insert("sources".to_owned(), put(serde_json::to_value(&self.sources)));
+        recipe.insert("clean".to_owned(), put(serde_json::to_value(&self.clean)));
+        recipe.insert("chunk".to_owned(), put(serde_json::to_value(&self.chunk)));
+        recipe.insert("embed".to_owned(), put(serde_json::to_value(&self.embed)));
+        recipe.insert("store".to_owned(), put(serde_json::to_value(&self.store)));
+        Value::Object(recipe)
+    }
+}
+
+/// True for names that are one plain part of a path.
+pub fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+        && !name.starts_with('.')
+}
+
+/// Names of the indexes of a workspace, sorted.
+pub fn names(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("indexes")).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".yaml").map(str::to_owned))
+        .filter(|name| is_plain_name(name))
+        .collect();
+    names.sort();
+    names
+}
+
+/// One key of the spec, with the keys inside it that nobody knows.
+fn section<T: DeserializeOwned>(
+    map: &Map<String, Value>,
+    key: &str,
+    unknown: &mut dyn FnMut(String),
+) -> Result<Option<T>, String> {
+    let Some(value) = map.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+    let mut ignored = |path: serde_ignored::Path<'_>| unknown(format!("{key}.{}", path_text(&path)));
+    let deserializer = serde_ignored::Deserializer::new(value, &mut ignored);
+    let mut track = serde_path_to_error::Track::new();
+    let deserializer = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+    match T::deserialize(deserializer) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) => {
+            let path = track.path().to_string();
+            let place = match path.as_str() {
+                "." | "" => key.to_owned(),
+                path => format!("{key}.{path}"),
+            };
+            Err(format!("`{place}`: {error}"))
+        }
+    }
+}
+
+/// A path as a person writes it; options and newtypes are not parts of it.
+fn path_text(path: &serde_ignored::Path<'_>) -> String {
+    path.to_string().split('.').filter(|part| *part != "?").collect::<Vec<_>>().join(".")
+}
+
+fn store(map: &Map<String, Value>, unknown: &mut dyn FnMut(String)) -> Result<StoreSpec, String> {
+    #[derive(Deserialize)]
+    struct Server {
+        qdrant: String,
+        collection: Option<String>,
+        api_key: Option<String>,
+    }
+    match map.get("store") {
+        None | Some(Value::Null) => Ok(StoreSpec::Embedded),
+        Some(Value::String(word)) if word == "embedded" => Ok(StoreSpec::Embedded),
+        Some(Value::Object(_)) => {
+            let server: Server = section(map, "store", unknown)?.ok_or("`store` is empty")?;
+            Ok(StoreSpec::Qdrant {
+                url: server.qdrant,
+                collection: server.collection,
+                api_key: server.api_key,
+            })
+        }
+        Some(_) => Err("`store` must be `embedded` or `{qdrant: URL, collection: NAME}`".to_owned()),
     }
 }
 
@@ -273,41 +300,77 @@ impl IndexSpec {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<IndexSpec, String> {
+        IndexSpec::parse("h", Path::new("/w/indexes"), text.as_bytes()).map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn specs_are_read_or_refused_with_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        std::fs::create_dir_all(root.join("indexes")).unwrap();
-        std::fs::create_dir_all(root.join("docs/.git")).unwrap();
-        std::fs::write(root.join("docs/a.md"), "# A\nalpha").unwrap();
-        std::fs::write(root.join("docs/b.pdf"), "no").unwrap();
-        std::fs::write(root.join("docs/.git/c.md"), "hidden").unwrap();
-        std::fs::write(root.join("indexes/h.yaml"), "sources: [{path: ../docs}]\nretrieve: {top_k: 3}\n")
-            .unwrap();
-        let spec = IndexSpec::load(root, "h").unwrap();
-        assert_eq!(spec.top_k, 3);
-        assert_eq!(spec.read_chunks().unwrap().len(), 1);
-        let error = IndexSpec::load(root, "../h").unwrap_err();
-        assert!(error.to_string().starts_with("index `../h` does not exist"), "{error}");
-        std::fs::write(root.join("indexes/bad.yaml"), "sources: 3\n").unwrap();
+    fn a_spec_says_everything_in_one_file() {
+        let spec = parse(
+            "sources: [{path: ../docs, include: [\"**/*.md\"]}]\nclean: {personal_data: mask}\n\
+             chunk: {by: sentences, max_tokens: 128, overlap: 16}\nembed: {model: static-minilm}\n\
+             store: {qdrant: \"http://127.0.0.1:6334\", collection: docs}\nretrieve: {mode: hybrid, top_k: 3}\n\
+             probes: [{query: how, expect: [a.md]}]\n",
+        )
+        .unwrap();
+        assert_eq!(spec.sources[0].include, ["**/*.md"]);
+        assert_eq!(spec.chunk.max_tokens, 128);
+        assert!(matches!(&spec.store, StoreSpec::Qdrant { collection: Some(name), .. } if name == "docs"));
+        assert_eq!(spec.probes[0].expect, ["a.md"]);
+        assert!(spec.findings.is_empty(), "{:?}", spec.findings);
+    }
+
+    #[test]
+    fn wrong_specs_say_where_and_what() {
+        for (text, expected) in [
+            ("sources: 3\n", "index `h`: `sources` must be a list"),
+            (
+                "sources: [{path: a}]\nchunk: {max_tokens: many}\n",
+                "index `h`: `chunk.max_tokens`: invalid type: string \"many\", expected usize",
+            ),
+            (
+                "sources: [{path: a}]\nchunk: {by: pages}\n",
+                "index `h`: `chunk.by`: unknown variant `pages`, expected one of `headings`, `sentences`, `tokens`, \
+                 `code`, `page`, `document`",
+            ),
+            (
+                "sources: [{path: a}]\nchunk: {max_tokens: 8, overlap: 8}\n",
+                "index `h`: `chunk.overlap` is 8, and must be smaller than `max_tokens` (8)",
+            ),
+            (
+                "sources: [{path: a}]\nretrieve: {mode: hybrid}\n",
+                "index `h`: `retrieve.mode` is `hybrid`, which needs an embedding model: write \
+                 `embed: {model: static-minilm}`",
+            ),
+            (
+                "sources: [{path: a}]\nstore: 3\n",
+                "index `h`: `store` must be `embedded` or `{qdrant: URL, collection: NAME}`",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_told_and_change_nothing() {
+        let spec = parse("sources: [{path: a, includes: [x]}]\nchunks: {}\nchunk: {size: 3}\n").unwrap();
+        let told: Vec<&str> = spec.findings.iter().map(|finding| finding.message.as_str()).collect();
         assert_eq!(
-            IndexSpec::load(root, "bad").unwrap_err().to_string(),
-            "index `bad`: `sources` must be a list"
+            told,
+            [
+                "index `h`: key `chunks` is not known and has no effect",
+                "index `h`: key `sources.0.includes` is not known and has no effect",
+                "index `h`: key `chunk.size` is not known and has no effect",
+            ]
         );
     }
 
     #[test]
-    fn an_index_has_a_largest_size() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        std::fs::create_dir_all(root.join("indexes")).unwrap();
-        std::fs::create_dir_all(root.join("docs")).unwrap();
-        std::fs::write(root.join("indexes/h.yaml"), "sources: [{path: ../docs}]\n").unwrap();
-        std::fs::write(root.join("docs/a.md"), "alpha").unwrap();
-        std::fs::write(root.join("docs/b.md"), "bravo").unwrap();
-        let spec = IndexSpec::load(root, "h").unwrap();
-        assert_eq!(spec.read_at_most(10).unwrap().len(), 2);
-        let error = spec.read_at_most(9).unwrap_err();
-        assert_eq!(error.to_string(), "index `h` holds more than 9 bytes of text");
+    fn a_model_may_be_named_with_its_connection() {
+        let embed = EmbedSpec { model: "open_ai/text-embedding-3-small".to_owned(), ..EmbedSpec::default() };
+        let known = |name: &str| name == "open_ai";
+        assert_eq!(embed.reference(&known), ("open_ai".to_owned(), "text-embedding-3-small".to_owned()));
+        let path = EmbedSpec { model: "models/mine".to_owned(), ..EmbedSpec::default() };
+        assert_eq!(path.reference(&known), ("local".to_owned(), "models/mine".to_owned()));
     }
 }
