@@ -15,6 +15,8 @@ pub mod exit {
     pub const COULD_NOT: u8 = 1;
     /// Wrong use or invalid file.
     pub const WRONG_USE: u8 = 2;
+    /// A gate failed.
+    pub const GATE: u8 = 3;
     /// Integrity, digest or signature broken.
     pub const INTEGRITY: u8 = 5;
     /// Budget spent.
@@ -65,6 +67,11 @@ impl ApiError {
     /// Could not (exit 1).
     pub fn could_not(code: &str, message: impl Into<String>) -> Self {
         Self::new(code, message, exit::COULD_NOT)
+    }
+
+    /// A gate that failed (exit 3).
+    pub fn gate(code: &str, message: impl Into<String>) -> Self {
+        Self::new(code, message, exit::GATE)
     }
 
     /// Broken digest (exit 5).

@@ -18,7 +18,29 @@ use crate::workspace::Workspace;
 pub struct ModelStore {
     store: flowbench_catalog::ModelStore,
     catalog_folder: PathBuf,
+    state: PathBuf,
 }
+
+/// An encoder, reranker or static model that can be loaded.
+pub enum FoundEncoder {
+    /// It came with this program.
+    Shipped {
+        /// Paths and bytes.
+        files: &'static [(&'static str, &'static [u8])],
+        /// What the catalog says of it.
+        facts: EncoderFacts,
+    },
+    /// A folder in the model's own layout.
+    Folder {
+        /// Where.
+        path: PathBuf,
+        /// What the catalog says of it.
+        facts: EncoderFacts,
+    },
+}
+
+/// What the catalog says of an encoder beyond its own files.
+pub type EncoderFacts = flowbench_catalog::EmbeddingFacts;
 
 /// Weights of a model that can be loaded.
 pub struct FoundModel {
@@ -34,11 +56,40 @@ impl ModelStore {
         Self {
             store: flowbench_catalog::ModelStore::new(state),
             catalog_folder: workspace.root().join("catalog"),
+            state: state.to_owned(),
         }
     }
 
     fn catalog(&self) -> Catalog {
         Catalog::load(&self.catalog_folder).0
+    }
+
+    /// An embedding model or reranker by catalog name or path.
+    pub fn find_encoder(&self, name: &str, root: &Path) -> Result<FoundEncoder, ModelError> {
+        let catalog = self.catalog();
+        let facts = catalog.embedding_facts(name).cloned().unwrap_or_default();
+        let files = match self.store.resolve(name, root, &catalog) {
+            Err(_) if Path::new(name).is_dir() => self.store.resolve(name, Path::new(""), &catalog),
+            other => other,
+        };
+        let told = |message: String| ModelError::new(ModelErrorKind::NotFound, message);
+        let files = files.map_err(|error| match error.hint() {
+            Some(hint) => told(error.to_string()).with_hint(hint),
+            None => told(error.to_string()),
+        })?;
+        if let Some(shipped) = files.shipped {
+            return Ok(FoundEncoder::Shipped { files: shipped.files, facts });
+        }
+        let path = match &files.digest {
+            Some(digest) => {
+                let folder = self.state.join("models").join("folders").join(&digest[..32.min(digest.len())]);
+                lay_out(&files, &folder).map_err(|error| told(format!("`{}`: {error}", folder.display())))?;
+                folder
+            }
+            None => root.join(name),
+        };
+        let path = if path.is_dir() { path } else { PathBuf::from(name) };
+        Ok(FoundEncoder::Folder { path, facts })
     }
 
     /// A chat model by catalog name or path; paths are looked up from the workspace, then from where the user is.
@@ -63,6 +114,32 @@ impl ModelStore {
             )
             .with_hint("chat models are GGUF files")),
         }
+    }
+}
+
+/// Lays the files of a model out as a folder: links to where they are kept, copies where links are not possible. The
+/// folder is made aside and renamed, so that two processes may do it at once.
+fn lay_out(files: &flowbench_catalog::ModelFiles, folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+    std::fs::create_dir_all(parent)?;
+    let aside = parent.join(format!(
+        ".{}-{}",
+        std::process::id(),
+        folder.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    for file in &files.files {
+        let path = aside.join(&file.path);
+        std::fs::create_dir_all(path.parent().unwrap_or(&aside))?;
+        if std::fs::hard_link(&file.location, &path).is_err() && !path.exists() {
+            std::fs::copy(&file.location, &path)?;
+        }
+    }
+    match std::fs::rename(&aside, folder) {
+        Err(_) if folder.is_dir() => std::fs::remove_dir_all(&aside),
+        other => other,
     }
 }
 

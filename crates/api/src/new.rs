@@ -1,4 +1,4 @@
-//! Use case: start a flow from a sample.
+//! Use case: start a flow from a sample, or an index from a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -65,4 +65,34 @@ pub fn new_flow(workspace: &Workspace, name: &str, from: &str) -> Result<PathBuf
         std::fs::write(&path, content).map_err(|error| ApiError::file("write", &path, &error))?;
     }
     Ok(folder)
+}
+
+/// Writes `indexes/NAME.yaml` for documents at `path` (from where the user is, or absolute); gives the new file.
+pub fn new_index(workspace: &Workspace, name: &str, path: &str) -> Result<PathBuf, ApiError> {
+    if !flowbench_grounding::spec::is_plain_name(name) {
+        return Err(ApiError::wrong_use("index/name", format!("`{name}` is no name for an index"))
+            .hint("use letters, digits, `-`, `_` and `.`"));
+    }
+    let file = workspace.root().join("indexes").join(format!("{name}.yaml"));
+    if file.exists() {
+        return Err(ApiError::wrong_use("index/exists", format!("`{}` is there already", file.display()))
+            .hint("choose another name"));
+    }
+    let documents = Path::new(path);
+    if !documents.exists() {
+        return Err(ApiError::wrong_use("file", format!("there are no documents at `{path}`"))
+            .hint("name a folder or a file with `--path`"));
+    }
+    // Within the workspace the path is written relative, so that the file means the same on another machine.
+    let canonical = documents.canonicalize().map_err(|error| ApiError::file("open", documents, &error))?;
+    let root = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
+    let written = match canonical.strip_prefix(&root) {
+        Ok(inside) => format!("../{}", inside.to_string_lossy().replace('\\', "/")),
+        Err(_) => canonical.to_string_lossy().into_owned(),
+    };
+    let text = include_str!("../assets/index.yaml").replace("PATH", &serde_json::json!(written).to_string());
+    let folder = workspace.root().join("indexes");
+    std::fs::create_dir_all(&folder).map_err(|error| ApiError::file("create", &folder, &error))?;
+    crate::files::write_atomically(&file, text.as_bytes())?;
+    Ok(file)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flowbench_core::flow::parse_seconds;
 use flowbench_format::workspace::WorkspaceSettings;
+use flowbench_grounding::indexes::BuildListener;
 use flowbench_run::budget::BudgetLimits;
 
 use crate::error::ApiError;
@@ -34,6 +35,20 @@ pub struct RunSettings {
     pub environment: Vec<(String, String)>,
     /// Ask for streamed answers and tell the pieces.
     pub is_streaming: bool,
+    /// Indexes that were never built are built when a flow asks them.
+    pub may_build: bool,
+    /// Hears of such builds.
+    pub on_build: Option<OnBuild>,
+}
+
+/// Takes events of builds that a flow's questions start.
+#[derive(Clone)]
+pub struct OnBuild(pub BuildListener);
+
+impl std::fmt::Debug for OnBuild {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnBuild")
+    }
 }
 
 impl Default for RunSettings {
@@ -50,6 +65,8 @@ impl Default for RunSettings {
             overrides: Vec::new(),
             environment: Vec::new(),
             is_streaming: false,
+            may_build: true,
+            on_build: None,
         }
     }
 }

@@ -55,9 +55,12 @@ pub enum Command {
     /// Bring flows from elsewhere
     #[command(subcommand)]
     Import(Import),
-    /// Make a new flow from a sample
+    /// Make a new flow or index
     #[command(subcommand)]
     New(New),
+    /// Documents: build an index, ask it, look into it
+    #[command(subcommand)]
+    Index(Index),
     /// Models on this machine
     #[command(subcommand)]
     Models(Models),
@@ -73,6 +76,9 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Reads documents for another process of this program
+    #[command(name = "__extract", hide = true)]
+    Extract,
     /// Write the man pages into a folder
     Man {
         /// Where to
@@ -117,6 +123,9 @@ pub struct RunSettings {
     /// Do not reuse results of earlier runs
     #[arg(long)]
     pub no_cache: bool,
+    /// Refuse to build an index that has not been built
+    #[arg(long)]
+    pub no_build: bool,
     /// Most money to spend, in the currency of the price table
     #[arg(long, value_name = "AMOUNT")]
     pub budget: Option<f64>,
@@ -282,6 +291,139 @@ pub enum New {
         #[arg(long, default_value = "chat")]
         from: String,
     },
+    /// An index of documents
+    Index {
+        /// Name of the new file under `indexes/`
+        name: String,
+        /// Folder or file with the documents
+        #[arg(long, value_name = "PATH", default_value = "docs")]
+        path: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Index {
+    /// The indexes of this workspace, and what answers now
+    List,
+    /// Read, clean, cut and embed the documents; what did not change is kept
+    Build(IndexBuild),
+    /// Ask an index
+    Search(IndexSearch),
+    /// What an index holds: sources, models, languages, cleaning, quality, failures
+    Inspect {
+        /// Index name
+        name: String,
+        /// Only this document, with its chunks
+        #[arg(long, value_name = "DOCUMENT", conflicts_with = "chunk")]
+        document: Option<String>,
+        /// Only this chunk, with the way back to the bytes it came from
+        #[arg(long, value_name = "CHUNK")]
+        chunk: Option<String>,
+    },
+    /// Read everything that is kept, ask the probes, and compare the embedding model with the stored vectors
+    Verify {
+        /// Index name
+        name: String,
+        /// Allow what lies outside the workspace and hosts that only it names, for this call
+        #[arg(long)]
+        trust: bool,
+    },
+    /// Bring sources up to date that are older than they may be, and tell what it cost
+    Refresh {
+        /// Index name
+        name: String,
+        /// All sources, whatever their age
+        #[arg(long)]
+        all: bool,
+        /// Allow what lies outside the workspace and hosts that only it names, for this call
+        #[arg(long)]
+        trust: bool,
+    },
+    /// Measure answers with labelled queries
+    Eval(IndexEval),
+}
+
+#[derive(Args, Debug)]
+pub struct IndexBuild {
+    /// Index name
+    pub name: String,
+    /// Forget what earlier builds kept
+    #[arg(long)]
+    pub fresh: bool,
+    /// Read, clean and cut, and tell what there would be; embed and write nothing
+    #[arg(long)]
+    pub preview: bool,
+    /// Allow documents outside the workspace and hosts that only it names, for this call
+    #[arg(long)]
+    pub trust: bool,
+}
+
+/// How a question is asked where the index's own settings do not suit.
+#[derive(Args, Debug, Clone)]
+pub struct IndexQuestion {
+    /// keyword, vector, hybrid or hybrid+rerank
+    #[arg(long)]
+    pub mode: Option<String>,
+    /// Hits given
+    #[arg(short = 'k', long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Only chunks with this metadata, as FIELD=VALUE; several must all hold
+    #[arg(long = "filter", value_name = "FIELD=VALUE")]
+    pub filters: Vec<String>,
+    /// Share of vectors in hybrid search, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    pub weight: Option<f64>,
+    /// Compare with every vector instead of walking the graph
+    #[arg(long)]
+    pub exact: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct IndexSearch {
+    /// Index name
+    pub name: String,
+    /// The question
+    pub query: String,
+    #[command(flatten)]
+    pub question: IndexQuestion,
+    /// Tell why this chunk is not among the hits, and which setting would bring it in
+    #[arg(long, value_name = "CHUNK")]
+    pub why: Option<String>,
+    /// Refuse to build an index that has not been built
+    #[arg(long)]
+    pub no_build: bool,
+    /// Allow documents outside the workspace and hosts that only it names, for this call
+    #[arg(long)]
+    pub trust: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct IndexEval {
+    /// Index name
+    pub name: String,
+    /// Labelled queries: JSON lines with `query` and `expect`, or a folder with `queries.jsonl` and `qrels/test.tsv`
+    #[arg(long, value_name = "FILE")]
+    pub queries: PathBuf,
+    /// Modes to measure [default: the index's own]
+    #[arg(long, value_name = "MODE,MODE", value_delimiter = ',')]
+    pub modes: Vec<String>,
+    /// Compare with this index on the same queries
+    #[arg(long, value_name = "NAME")]
+    pub against: Option<String>,
+    /// Learn the share of vectors from these queries
+    #[arg(long)]
+    pub learn_weight: bool,
+    /// Tell what each source adds
+    #[arg(long)]
+    pub sources: bool,
+    /// Worst queries shown
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub worst: usize,
+    #[command(flatten)]
+    pub question: IndexQuestion,
+    /// Allow documents outside the workspace and hosts that only it names, for this call
+    #[arg(long)]
+    pub trust: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -309,6 +451,43 @@ pub enum Models {
     Verify {
         /// Catalog name
         name: Option<String>,
+    },
+    /// Write the vectors of texts as JSON lines
+    Embed {
+        /// Catalog name, folder, or CONNECTION/MODEL
+        model: String,
+        /// JSON lines with `id` and `text` (`-` is stdin)
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Embed as questions instead of documents, for models that tell them apart
+        #[arg(long)]
+        query: bool,
+        /// Numbers in a vector, for models that let one choose
+        #[arg(long, value_name = "N")]
+        dimensions: Option<u32>,
+        /// Allow hosts that only this workspace names, for this call
+        #[arg(long)]
+        trust: bool,
+    },
+    /// Make a small static embedding model from an encoder
+    Distill {
+        /// Encoder: catalog name or folder
+        model: String,
+        /// Folder to write
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Numbers in a vector
+        #[arg(long, value_name = "N", default_value_t = 256)]
+        dimensions: usize,
+        /// Text whose words and frequencies are used (plain text, or JSON lines with `text`)
+        #[arg(long, value_name = "FILE")]
+        corpus: Option<PathBuf>,
+        /// Whole words of the corpus added to the vocabulary
+        #[arg(long, value_name = "N", default_value_t = 0, requires = "corpus")]
+        words: usize,
+        /// Numbers of 32 bits instead of 8
+        #[arg(long)]
+        full: bool,
     },
 }
 

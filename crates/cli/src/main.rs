@@ -17,6 +17,10 @@ use printer::Printer;
 fn main() -> ExitCode {
     // Clap prints its own errors and ends with 2, the code of wrong use.
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Extract) {
+        // A reader of documents serves its parent and knows nothing else of this program.
+        return flowbench_api::extraction::serve();
+    }
     let printer = Printer::new(&arguments.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -52,12 +56,15 @@ async fn dispatch(arguments: &Arguments, printer: &Printer) -> Result<u8, ApiErr
         Command::Runs(runs) => commands::runs::run(global, runs, printer),
         Command::Import(import) => commands::import::run(global, import, printer),
         Command::New(new) => commands::new::run(global, new, printer),
+        Command::Index(index) => Box::pin(commands::index::run(global, index, printer)).await,
         Command::Models(models) => Box::pin(commands::models::run(global, models, printer)).await,
         Command::Connections(connections) => {
             Box::pin(commands::connections::run(global, connections, printer)).await
         }
         Command::Trust(trust) => commands::trust::run(global, trust, printer),
         Command::Doctor => commands::doctor::run(global, printer),
+        // Answered before anything else was started.
+        Command::Extract => Ok(exit::DONE),
         Command::Completions { shell } => commands::shell::completions(*shell),
         Command::Man { folder } => commands::shell::man(folder, printer),
     }

@@ -1,7 +1,6 @@
 //! The only place where adapters meet ports: which connection leads to which provider, where local models come
 //! from, who runs code, where results are kept.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -9,13 +8,13 @@ use flowbench_code::python::PythonSettings;
 use flowbench_code::script::ScriptLimits;
 use flowbench_code::{CodeNodes, environment};
 use flowbench_core::chat::{ModelIdentity, Usage};
-use flowbench_core::connection::{Connection, ConnectionKind};
+use flowbench_core::connection::Connection;
 use flowbench_core::event::Cost;
-use flowbench_core::ports::{ChatModel, Clock, Embedder, ModelError, ModelErrorKind, ModelSource, Reranker};
-use flowbench_inference::{LocalChatModel, LocalModel, ModelOptions};
+use flowbench_core::ports::{Clock, ModelError, ModelErrorKind, ModelSource};
+use flowbench_corpus::clean::ProjectKey;
+use flowbench_grounding::indexes::{Indexes, Outside};
 use flowbench_net::{Outbound, Policy};
-use flowbench_providers::builtin::Builtin;
-use flowbench_providers::{PriceTable, ProviderSet};
+use flowbench_providers::PriceTable;
 use flowbench_run::FlowLoader;
 use flowbench_run::cache::{CacheAnswer, CacheParts, NodeCache};
 use flowbench_run::calls::{Ports, Prices};
@@ -28,15 +27,19 @@ use flowbench_store::{
 };
 use serde_json::Value;
 
-use crate::approval::{Approval, is_host_allowed};
-use crate::clock::SystemClock;
+use crate::approval::Approval;
+use crate::clock::{SystemClock, TimeIds};
 use crate::error::ApiError;
+use crate::extraction::extractor;
 use crate::files::read_source;
 use crate::load::{Gathered, LoadOptions, LoadedFlow, gather, load_flow, prepare};
-use crate::models::ModelStore;
 use crate::recording::{FileRecorder, FileReplayer, recording_error};
 use crate::settings::RunSettings;
-use crate::workspace::{KnownConnection, OpenOptions, Workspace};
+use crate::workspace::{OpenOptions, Workspace};
+
+mod models;
+
+pub use models::{Models, encoder_options};
 
 /// The outside of one run or batch.
 pub struct Wiring {
@@ -47,7 +50,7 @@ pub struct Wiring {
     recorder: OnceLock<Arc<FileRecorder>>,
     replayer: Option<Arc<dyn Replayer>>,
     prices: Arc<dyn Prices>,
-    retriever: Arc<flowbench_grounding::Indexes>,
+    retriever: Arc<Indexes>,
     redactor: Arc<Redactor>,
     state: PathBuf,
     /// Where environments are, once one was asked for.
@@ -65,17 +68,13 @@ impl Wiring {
         let redactor = Arc::new(Redactor::new(secrets_of(workspace, inline)));
         let outbound = Outbound::new(Policy::closed(), Arc::new(SystemClock));
         let hosts = workspace.settings().hosts.clone();
-        let models = Arc::new(Models {
-            connections: workspace.connections().to_vec(),
-            builtin: Builtin::default(),
-            providers: ProviderSet::new(outbound.clone()),
-            approval: Mutex::new(Approval { allows_folder_hosts: false }),
-            local: Mutex::new(HashMap::new()),
-            adopted: Mutex::new(HashMap::new()),
-            store: ModelStore::new(workspace, &workspace.state()?),
-            root: workspace.root().to_owned(),
-        });
+        let models = Arc::new(Models::new(workspace, outbound.clone())?);
         models.hold(inline);
+        let retriever = Arc::new(indexes_of(workspace, Arc::clone(&models), outbound.clone())?);
+        retriever.allow_builds(settings.may_build);
+        if let Some(on_build) = &settings.on_build {
+            retriever.listen(Arc::clone(&on_build.0));
+        }
         let replayer: Option<Arc<dyn Replayer>> = match &settings.replay {
             None => None,
             Some(path) => Some(Arc::new(FileReplayer(RecordingReader::open(path).map_err(recording_error)?))),
@@ -91,7 +90,7 @@ impl Wiring {
             recorder: OnceLock::new(),
             replayer,
             prices: Arc::new(WorkspacePrices::of(workspace)?),
-            retriever: Arc::new(flowbench_grounding::Indexes::new(workspace.root())),
+            retriever,
             redactor,
             state,
             code_folder,
@@ -100,7 +99,7 @@ impl Wiring {
 
     /// Takes the user's word on hosts.
     pub fn allow(&self, approval: &Approval) {
-        *self.models.approval.lock().unwrap_or_else(PoisonError::into_inner) = *approval;
+        self.models.allow(approval);
         *self.outbound.approval.lock().unwrap_or_else(PoisonError::into_inner) = approval.allows_folder_hosts;
         self.retriever.allow_outside(approval.allows_folder_hosts);
     }
@@ -243,6 +242,32 @@ impl Wiring {
     }
 }
 
+/// The indexes of a workspace with models of their own, for commands that run no flow.
+pub fn wire_indexes(workspace: &Workspace, approval: &Approval) -> Result<Indexes, ApiError> {
+    let outbound = Outbound::new(Policy::closed(), Arc::new(SystemClock));
+    let models = Arc::new(Models::new(workspace, outbound.clone())?);
+    models.allow(approval);
+    let indexes = indexes_of(workspace, models, outbound)?;
+    indexes.allow_outside(approval.allows_folder_hosts);
+    Ok(indexes)
+}
+
+fn indexes_of(workspace: &Workspace, models: Arc<Models>, outbound: Outbound) -> Result<Indexes, ApiError> {
+    let known = Arc::clone(&models);
+    Ok(Indexes::new(Outside {
+        root: workspace.root().to_owned(),
+        state: workspace.state()?,
+        models,
+        is_connection: Arc::new(move |name| known.is_connection(name)),
+        extractor: extractor(),
+        outbound,
+        variables: Arc::new(|name| std::env::var(name).ok()),
+        project_key: ProjectKey::new(workspace.project_key()?),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(TimeIds),
+    }))
+}
+
 /// JSON as Python's `json.dumps` writes it: what code that compares texts may rely on.
 fn python_json(value: &Value) -> String {
     let list = |parts: Vec<String>| parts.join(", ");
@@ -284,146 +309,6 @@ fn secrets_of(workspace: &Workspace, inline: &[Connection]) -> Vec<String> {
         .map(|(_, secret)| secret.reveal().to_owned())
         .filter(|secret| !secret.is_empty())
         .collect()
-}
-
-struct Models {
-    connections: Vec<KnownConnection>,
-    builtin: Builtin,
-    providers: ProviderSet,
-    approval: Mutex<Approval>,
-    local: Mutex<HashMap<PathBuf, LocalChatModel>>,
-    adopted: Mutex<HashMap<String, Connection>>,
-    store: ModelStore,
-    root: PathBuf,
-}
-
-impl Models {
-    fn hold(&self, connections: &[Connection]) {
-        for connection in connections {
-            let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
-            adopted.insert(connection.name.clone(), connection.clone());
-        }
-    }
-
-    fn allowed(&self, name: &str) -> Result<Connection, ModelError> {
-        let connection = ModelSource::connection(self, name)?;
-        let approval = *self.approval.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_host_allowed(&connection, approval) {
-            return Ok(Connection { is_approved: true, ..connection });
-        }
-        Err(ModelError::new(
-            ModelErrorKind::Forbidden,
-            format!("connection `{name}` is named by this folder only, and its host is not approved"),
-        )
-        .with_hint("allow it for this call with `--trust`, or give your own file with `--connections`"))
-    }
-
-    /// A local model; loaded once, used by all.
-    fn local(&self, name: &str) -> Result<LocalChatModel, ModelError> {
-        let found = self.store.find_chat(name, &self.root)?;
-        let mut loaded = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = loaded.get(&found.path) {
-            return Ok(model.clone());
-        }
-        let model = LocalModel::load(&found.path, ModelOptions::default())?;
-        let model = LocalChatModel::new(model, name, found.digest);
-        loaded.insert(found.path, model.clone());
-        Ok(model)
-    }
-}
-
-impl ModelSource for Models {
-    fn chat_model(&self, connection: &str, model: &str) -> Result<Arc<dyn ChatModel>, ModelError> {
-        match connection {
-            "builtin" => self.builtin.chat_model(model),
-            "local" => Ok(Arc::new(self.local(model)?)),
-            name => {
-                let connection = self.allowed(name)?;
-                if !connection.kind.can_chat() {
-                    return Err(cannot_chat(&connection));
-                }
-                self.providers.chat_model(&connection, model)
-            }
-        }
-    }
-
-    fn embedder(&self, connection: &str, model: &str) -> Result<Arc<dyn Embedder>, ModelError> {
-        match connection {
-            "builtin" => self.builtin.embedder(model),
-            "local" => Err(ModelError::new(
-                ModelErrorKind::NotFound,
-                format!("local embedding models cannot be run yet, and `{model}` is asked for"),
-            )
-            .with_hint("use a connection whose endpoint embeds")),
-            name => self.providers.embedder(&self.allowed(name)?, model),
-        }
-    }
-
-    fn reranker(&self, connection: &str, model: &str) -> Result<Arc<dyn Reranker>, ModelError> {
-        match connection {
-            "builtin" => self.builtin.reranker(model),
-            "local" => Err(ModelError::new(
-                ModelErrorKind::NotFound,
-                format!("local rerankers cannot be run yet, and `{model}` is asked for"),
-            )
-            .with_hint("use a connection whose endpoint reranks")),
-            name => self.providers.reranker(&self.allowed(name)?, model),
-        }
-    }
-
-    fn connection(&self, name: &str) -> Result<Connection, ModelError> {
-        if let Some(adopted) = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(adopted.clone());
-        }
-        let Some(known) = self.connections.iter().find(|known| known.entry.name == name) else {
-            let known: Vec<&str> = self.connections.iter().map(|known| known.entry.name.as_str()).collect();
-            return Err(ModelError::new(
-                ModelErrorKind::NotFound,
-                format!("connection `{name}` is not configured"),
-            )
-            .with_hint(format!(
-                "add it to `connections.yaml` or give a file with `--connections`; {}",
-                flowbench_core::flow::list_known("connections", &known)
-            )));
-        };
-        let approval = *self.approval.lock().unwrap_or_else(PoisonError::into_inner);
-        let resolved = known.resolve().map(|connection| {
-            let is_approved = is_host_allowed(&connection, approval);
-            Connection { is_approved, ..connection }
-        });
-        resolved.map_err(|error| {
-            let failed = ModelError::new(ModelErrorKind::Authentication, error.message);
-            match error.hints.into_iter().next() {
-                Some(hint) => failed.with_hint(hint),
-                None => failed,
-            }
-        })
-    }
-
-    fn adopt(&self, connection: Connection) -> String {
-        let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = match connection.name.as_str() {
-            "" => format!("made-by-code-{}", adopted.len() + 1),
-            name => format!("{name}-made-by-code"),
-        };
-        adopted.insert(name.clone(), Connection { name: name.clone(), ..connection });
-        name
-    }
-}
-
-fn cannot_chat(connection: &Connection) -> ModelError {
-    let kind = match &connection.kind {
-        ConnectionKind::Other(word) => word.as_str(),
-        kind => kind.as_str(),
-    };
-    ModelError::new(
-        ModelErrorKind::InvalidRequest,
-        format!(
-            "connection `{}` is of type `{kind}`, and a model cannot be asked through it",
-            connection.name
-        ),
-    )
-    .with_hint("use a connection of type open_ai, azure_open_ai, serverless, anthropic, gemini or ollama")
 }
 
 /// Requests of http nodes: only to hosts that the workspace's policies name, and only when the user approved them.
@@ -537,8 +422,11 @@ impl FlowLoader for PathLoader {
             hints: error.hints,
             ..NodeFailure::new(&error.code, error.message)
         };
-        let options =
-            OpenOptions { start: path.to_owned(), root: Some(self.models.root.clone()), connections: None };
+        let options = OpenOptions {
+            start: path.to_owned(),
+            root: Some(self.models.root().to_owned()),
+            connections: None,
+        };
         let workspace = Workspace::open(&options).map_err(failed)?;
         let model = model.filter(|model| model.as_object().is_some_and(|model| !model.is_empty()));
         let options = LoadOptions { prompty_model: model.cloned(), ..LoadOptions::default() };

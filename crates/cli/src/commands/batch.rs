@@ -35,7 +35,7 @@ pub async fn run(global: &Global, arguments: &Batch, printer: &Printer) -> Resul
     }
     let mut code = exit::DONE;
     for combination in &combinations {
-        let mut request = request(arguments, combination)?;
+        let mut request = request(arguments, combination, printer)?;
         if let Some(file) = &arguments.file {
             for finding in apply_run_file(&mut request, file)? {
                 printer.warning(&finding.message);
@@ -61,8 +61,12 @@ pub async fn run(global: &Global, arguments: &Batch, printer: &Printer) -> Resul
     Ok(code)
 }
 
-fn request(arguments: &Batch, combination: &[(String, String)]) -> Result<BatchRequest, ApiError> {
-    let mut settings = settings(&arguments.settings, false)?;
+fn request(
+    arguments: &Batch,
+    combination: &[(String, String)],
+    printer: &Printer,
+) -> Result<BatchRequest, ApiError> {
+    let mut settings = settings(&arguments.settings, false, printer)?;
     settings.variants.extend(combination.iter().cloned());
     Ok(BatchRequest {
         flow: arguments.flow.clone().unwrap_or_default(),

@@ -5,6 +5,7 @@ pub mod check;
 pub mod connections;
 pub mod doctor;
 pub mod import;
+pub mod index;
 pub mod models;
 pub mod new;
 pub mod run;
@@ -13,12 +14,15 @@ pub mod shell;
 pub mod trust;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use flowbench_api::error::ApiError;
-use flowbench_api::settings::{RunSettings, parse_pair};
+use flowbench_api::indexes::BuildEvent;
+use flowbench_api::settings::{OnBuild, RunSettings, parse_pair};
 use flowbench_api::workspace::{OpenOptions, Workspace};
 
 use crate::arguments::{Global, RunSettings as Flags};
+use crate::printer::Printer;
 
 /// Opens the workspace of a path.
 pub fn workspace(global: &Global, start: &Path) -> Result<Workspace, ApiError> {
@@ -30,7 +34,10 @@ pub fn workspace(global: &Global, start: &Path) -> Result<Workspace, ApiError> {
 }
 
 /// Settings of a run from the flags.
-pub fn settings(flags: &Flags, is_streaming: bool) -> Result<RunSettings, ApiError> {
+pub fn settings(flags: &Flags, is_streaming: bool, printer: &Printer) -> Result<RunSettings, ApiError> {
+    let teller = printer.clone();
+    let on_build =
+        OnBuild(Arc::new(move |_: &str, event: BuildEvent| index::Progress::new(&teller).tell(&event)));
     Ok(RunSettings {
         variants: pairs("--variant", &flags.variant)?,
         is_trusted: flags.trust,
@@ -47,6 +54,8 @@ pub fn settings(flags: &Flags, is_streaming: bool) -> Result<RunSettings, ApiErr
         overrides: pairs("--set", &flags.set)?,
         environment: pairs("--env", &flags.environment)?,
         is_streaming,
+        may_build: !flags.no_build,
+        on_build: Some(on_build),
     })
 }
 

@@ -1,7 +1,9 @@
 //! `flowbench models`.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use flowbench_api::embedding::{DistillRequest, EmbedRequest, EmbeddingPurpose, distill, embed};
 use flowbench_api::error::{ApiError, exit};
 use flowbench_api::models::{add, list, pull, show, verify};
 use serde_json::json;
@@ -59,6 +61,45 @@ pub async fn run(global: &Global, arguments: &Models, printer: &Printer) -> Resu
             }
             if checked.iter().any(|model| !model.is_whole) {
                 return Ok(exit::INTEGRITY);
+            }
+        }
+        Models::Embed { model, file, query, dimensions, trust } => {
+            let request = EmbedRequest {
+                model: model.clone(),
+                purpose: if *query { EmbeddingPurpose::Query } else { EmbeddingPurpose::Document },
+                dimensions: *dimensions,
+                is_trusted: *trust,
+            };
+            let mut lines: Box<dyn BufRead + Send> = match file.as_os_str() == "-" {
+                true => Box::new(BufReader::new(std::io::stdin())),
+                false => {
+                    let opened =
+                        std::fs::File::open(file).map_err(|error| ApiError::file("read", file, &error))?;
+                    Box::new(BufReader::new(opened))
+                }
+            };
+            embed(&workspace, &request, &mut lines, &mut |row| printer.json(&row)).await?;
+        }
+        Models::Distill { model, out, dimensions, corpus, words, full } => {
+            let request = DistillRequest {
+                model: model.clone(),
+                out: out.clone(),
+                dimensions: *dimensions,
+                corpus: corpus.clone(),
+                words: *words,
+                is_quantized: !full,
+            };
+            let made = distill(&workspace, &request, &|text| printer.progress(text)).await?;
+            printer.end_progress();
+            match printer.is_json() {
+                true => printer.json(&json!(made)),
+                false => printer.line(&format!(
+                    "{}  {} tokens, {} dimensions, {:.1} MB",
+                    out.display(),
+                    made.tokens,
+                    made.dimensions,
+                    made.bytes as f64 / 1e6
+                )),
             }
         }
     }

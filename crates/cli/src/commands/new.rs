@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use flowbench_api::error::{ApiError, exit};
-use flowbench_api::new::new_flow;
+use flowbench_api::new::{new_flow, new_index};
 use serde_json::json;
 
 use super::workspace;
@@ -11,13 +11,27 @@ use crate::arguments::{Global, New};
 use crate::printer::Printer;
 
 pub fn run(global: &Global, arguments: &New, printer: &Printer) -> Result<u8, ApiError> {
-    let New::Flow { name, from } = arguments;
-    let folder = new_flow(&workspace(global, Path::new("."))?, name, from)?;
-    match printer.is_json() {
-        true => printer.json(&json!({"flow": folder})),
-        false => {
-            printer.line(&folder.display().to_string());
-            printer.note(&format!("run it: flowbench run {}", folder.display()));
+    let workspace = workspace(global, Path::new("."))?;
+    match arguments {
+        New::Flow { name, from } => {
+            let folder = new_flow(&workspace, name, from)?;
+            match printer.is_json() {
+                true => printer.json(&json!({"flow": folder})),
+                false => {
+                    printer.line(&folder.display().to_string());
+                    printer.note(&format!("run it: flowbench run {}", folder.display()));
+                }
+            }
+        }
+        New::Index { name, path } => {
+            let file = new_index(&workspace, name, path)?;
+            match printer.is_json() {
+                true => printer.json(&json!({"index": file})),
+                false => {
+                    printer.line(&file.display().to_string());
+                    printer.note(&format!("build it: flowbench index build {name}"));
+                }
+            }
         }
     }
     Ok(exit::DONE)

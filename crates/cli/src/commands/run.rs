@@ -19,7 +19,7 @@ pub async fn run(global: &Global, arguments: &Run, printer: &Printer) -> Result<
     let request = RunRequest {
         flow: arguments.flow.clone(),
         inputs,
-        settings: settings(&arguments.settings, arguments.stream || arguments.interactive)?,
+        settings: settings(&arguments.settings, arguments.stream || arguments.interactive, printer)?,
         from: arguments.from.clone(),
         to: arguments.to.clone(),
         pins: pairs("--pin", &arguments.pin)?,
