@@ -25,6 +25,7 @@ cargo xtask COMMAND
   demo                                      build the command line, ask a flow about real documents
   test [--only unit|product|ui|window]      everything that CI checks, or one part of it
   bench NAME [--format json]                measure; without NAME: list what can be measured
+  reference embeddings FILE                 compare with reference values; 3 when one is out of tolerance
   app                                       build and open the desktop workbench
   tidy                                      only the fast checks of the source tree
 ";
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(rest),
         Some("test") => test::run(rest),
         Some("bench") => bench::run(rest),
+        Some("reference") => return bench::reference(rest),
         Some("app") => app::run(rest),
         Some("tidy") => tidy::run(),
         None | Some("help" | "-h" | "--help") => {

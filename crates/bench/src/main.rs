@@ -1,4 +1,7 @@
-//! Benchmarks of the real binary. `flowbench-bench engine [--binary PATH] [--format json]`.
+//! Benchmarks of the real binary, and comparisons with reference values.
+//!
+//! `engine`, `index`, `retrieval --collection DIR [--model M]`, `reference KIND FILE`; all take `[--binary PATH]
+//! [--format json]`.
 //!
 //! Everything is measured on the outside, as a user would: processes, wall time, peak memory. The last line on stdout
 //! is one JSON object with all figures; with `--format json` it is the only one. Nothing here fails on a slow machine:
@@ -7,6 +10,9 @@
 
 mod engine;
 mod process;
+mod reference;
+mod retrieval;
+mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,23 +30,48 @@ fn main() -> ExitCode {
         eprintln!("hint: cargo build --release -p flowbench-cli");
         return ExitCode::from(2);
     }
-    match arguments.first().map(String::as_str) {
-        Some("engine") => match engine::run(&binary, is_json) {
-            Ok(figures) => {
-                println!("{figures}");
-                ExitCode::SUCCESS
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("engine") => engine::run(&binary, is_json).map(|figures| (figures.to_string(), true)),
+        Some("retrieval") => match value_of("--collection") {
+            Some(collection) => {
+                let model = value_of("--model");
+                retrieval::run(&binary, collection.as_ref(), model.as_deref())
+                    .map(|figures| (figures.to_string(), true))
             }
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
+            None => return wrong_use("`retrieval` needs `--collection DIR`", "a folder in BEIR's layout"),
+        },
+        Some("reference") => match (arguments.get(1), arguments.get(2)) {
+            (Some(kind), Some(file)) => {
+                let model = value_of("--model");
+                reference::run(&binary, kind, file.as_ref(), model.as_deref())
+                    .map(|(figures, is_good)| (figures.to_string(), is_good))
             }
+            _ => return wrong_use("`reference` needs KIND and FILE", "known kinds: embeddings"),
         },
         other => {
-            eprintln!("error: there is no benchmark `{}`", other.unwrap_or_default());
-            eprintln!("hint: known benchmarks: engine");
-            ExitCode::from(2)
+            let message = format!("there is no benchmark `{}`", other.unwrap_or_default());
+            return wrong_use(&message, "known benchmarks: engine, index, retrieval");
+        }
+    };
+    match outcome {
+        Ok((figures, is_good)) => {
+            println!("{figures}");
+            if is_good { ExitCode::SUCCESS } else { ExitCode::from(GATE_FAILED) }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
+}
+
+/// Exit code of values that are out of tolerance; the product's own for a gate that failed.
+const GATE_FAILED: u8 = 3;
+
+fn wrong_use(message: &str, hint: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    eprintln!("hint: {hint}");
+    ExitCode::from(2)
 }
 
 /// The command line that was built together with this program.

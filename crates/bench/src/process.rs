@@ -53,3 +53,18 @@ fn peak_of(pid: u32) -> Option<f64> {
     let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes / 1024.0)
 }
+
+/// Runs a program to its end and gives its stdout; stderr is passed on.
+pub fn output(program: &Path, arguments: &[&str], folder: &Path) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("`{}`: {error}", program.display()))?;
+    match output.status.success() {
+        true => String::from_utf8(output.stdout).map_err(|error| error.to_string()),
+        false => Err(format!("`{} {}` failed", program.display(), arguments.join(" "))),
+    }
+}
