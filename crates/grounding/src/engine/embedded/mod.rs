@@ -235,9 +235,11 @@ impl Engine for Open {
         let (vector, filter) = (vector.to_vec(), filter.clone());
         self.with(move |inner| {
             let vectors = inner.vectors.as_ref().ok_or(EngineError::NoVectors)?;
-            let chosen = inner.keywords.chosen(&filter)?;
-            let chosen = chosen.map(|chosen| inner.keywords.ids_of(&chosen));
-            vectors.search(&vector, chosen, limit, is_exact)
+            let chosen = || {
+                let chosen = inner.keywords.chosen(&filter)?;
+                Ok(chosen.map(|chosen| inner.keywords.ids_of(&chosen)).unwrap_or_default())
+            };
+            vectors.search(&vector, &filter, chosen, limit, is_exact)
         })
         .await
     }

@@ -2,6 +2,7 @@
 //! known to the keyword side.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use qdrant_edge::external::uuid::Uuid;
 use qdrant_edge::{
@@ -33,6 +34,8 @@ const SCAN_BELOW: usize = 10_000;
 /// Candidates in 8 bits for each result, which are scored again with the full numbers. Two bring the loss of recall
 /// below what the graph itself loses.
 const OVERSAMPLING: f64 = 2.0;
+/// Filters whose sets of ids are kept.
+const MAX_KEPT_FILTERS: usize = 16;
 /// Vectors handed over at once.
 const BATCH: usize = 1_000;
 /// Results asked for beyond the limit, so that ties at the cut are seen.
@@ -168,6 +171,7 @@ pub(super) struct Vectors {
     folder: PathBuf,
     settings: VectorSettings,
     count: u64,
+    filters: Mutex<Vec<(crate::engine::Filter, Filter)>>,
     // Before its folder, which goes when the shard is closed.
     shard: EdgeShard,
     _reader: ReaderFolder,
@@ -181,14 +185,22 @@ impl Vectors {
             Some(WalOptions { segment_capacity: READER_AHEAD_BYTES, ..WalOptions::default() });
         let shard = EdgeShard::load(reader.path(), Some(config))
             .map_err(|error| damaged(folder, &format!("its vectors cannot be read: {error}")))?;
-        Ok(Self { folder: folder.to_owned(), settings, count, shard, _reader: reader })
+        Ok(Self {
+            folder: folder.to_owned(),
+            settings,
+            count,
+            filters: Mutex::default(),
+            shard,
+            _reader: reader,
+        })
     }
 
-    /// Best vectors by cosine; `chosen` are those that a filter leaves.
+    /// Best vectors by cosine; `chosen` are the ids that the filter leaves.
     pub(super) fn search(
         &self,
         vector: &[f32],
-        chosen: Option<Vec<u128>>,
+        filter: &crate::engine::Filter,
+        chosen: impl FnOnce() -> Result<Vec<u128>, EngineError>,
         limit: usize,
         is_exact: bool,
     ) -> Result<Vec<Scored>, EngineError> {
@@ -196,10 +208,10 @@ impl Vectors {
         if limit == 0 || is_zero(vector) {
             return Ok(Vec::new());
         }
-        let filter = chosen.map(|ids| {
-            let ids: HasIdCondition = ids.into_iter().map(point).collect();
-            Filter::new_must(Condition::HasId(ids))
-        });
+        let filter = match filter.is_empty() {
+            true => None,
+            false => Some(self.asked(filter, chosen)?),
+        };
         let all = usize::try_from(self.count).unwrap_or(usize::MAX);
         let mut asked = limit.saturating_add(TIES).min(all.max(1));
         loop {
@@ -211,6 +223,28 @@ impl Vectors {
             }
             asked = asked.saturating_mul(4).min(all);
         }
+    }
+
+    /// A filter as Qdrant knows it; a set of many ids takes longer to make than to search with.
+    fn asked(
+        &self,
+        filter: &crate::engine::Filter,
+        chosen: impl FnOnce() -> Result<Vec<u128>, EngineError>,
+    ) -> Result<Filter, EngineError> {
+        {
+            let kept = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, asked)) = kept.iter().find(|(kept, _)| kept == filter) {
+                return Ok(asked.clone());
+            }
+        }
+        let ids: HasIdCondition = chosen()?.into_iter().map(point).collect();
+        let asked = Filter::new_must(Condition::HasId(ids));
+        let mut kept = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT_FILTERS {
+            kept.remove(0);
+        }
+        kept.push((filter.clone(), asked.clone()));
+        Ok(asked)
     }
 
     fn nearest(
