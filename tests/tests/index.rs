@@ -77,7 +77,7 @@ fn only_what_changed_is_read_and_embedded_again() {
     assert_eq!((&second["fetched"], &second["embedded"]), (&0.into(), &0.into()), "{second}");
     assert_eq!(first["generation"], second["generation"]);
 
-    sandbox
+    let _ = sandbox
         .write("docs/trust.md", "# Trust\n\nNothing of a folder starts before its owner said yes to it.\n");
     let third = build(&sandbox);
     assert_eq!(third["embedded_documents"], 1, "{third}");
@@ -148,7 +148,7 @@ fn readers_and_a_build_do_not_disturb_each_other() {
     for reader in readers {
         assert_eq!(first_document(&reader.finish().succeeds()), "budget.md");
     }
-    building.finish().succeeds();
+    let _ = building.finish().succeeds();
     assert_eq!(first_document(&search(&sandbox, "weather", &[]).succeeds()), "more.md");
 }
 
@@ -159,7 +159,7 @@ fn a_corpus_below_its_bar_changes_nothing() {
     write_spec(&sandbox, "quality: [{expect: documents, at_least: 100}]\n");
     sandbox.write("docs/new.md", "# New\n\nA page about penguins.\n");
     let refused = sandbox.flowbench(["index", "build", "manual"]).run().exits(3);
-    refused.tells("the documents are below the bar: `documents` is 5");
+    let _ = refused.tells("the documents are below the bar: `documents` is 5");
     let found = search(&sandbox, "budget", &["--no-build"]).succeeds();
     assert_eq!(first_document(&found), "budget.md", "the earlier generation keeps serving");
 }
@@ -171,7 +171,7 @@ fn a_written_probe_must_find_its_document() {
     build(&sandbox);
     write_spec(&sandbox, "probes: [{query: how do I stop a batch, expect: [nowhere.md]}]\n");
     sandbox.write("docs/new.md", "# New\n\nA page about penguins.\n");
-    sandbox
+    let _ = sandbox
         .flowbench(["index", "build", "manual"])
         .run()
         .exits(3)
@@ -195,9 +195,9 @@ fn a_flipped_byte_is_found_and_mended() {
     bytes[middle] ^= 0xff;
     std::fs::remove_file(&path).expect("a file of the engine can be replaced");
     std::fs::write(&path, bytes).expect("a file of the engine can be replaced");
-    sandbox.flowbench(["index", "verify", "manual"]).run().exits(5).prints("damaged");
-    sandbox.flowbench(["index", "build", "manual", "--fresh"]).run().succeeds();
-    sandbox.flowbench(["index", "verify", "manual"]).run().succeeds().prints("whole");
+    let _ = sandbox.flowbench(["index", "verify", "manual"]).run().exits(5).prints("damaged");
+    let _ = sandbox.flowbench(["index", "build", "manual", "--fresh"]).run().succeeds();
+    let _ = sandbox.flowbench(["index", "verify", "manual"]).run().succeeds().prints("whole");
 }
 
 #[test]
@@ -207,46 +207,50 @@ fn what_lies_outside_the_workspace_needs_the_users_word() {
     std::fs::write(sandbox.home("elsewhere/far.md"), "# Far\n\nfar away").expect("a home has files");
     let far = sandbox.home("elsewhere");
     sandbox.write("indexes/manual.yaml", format!("sources: [{{path: {}}}]\n", far.display()));
-    sandbox
+    let _ = sandbox
         .flowbench(["index", "build", "manual"])
         .run()
         .exits(2)
         .tells("which is outside the workspace")
         .tells("hint: allow it with `--trust`");
-    sandbox.flowbench(["index", "build", "manual", "--trust"]).run().succeeds();
+    let _ = sandbox.flowbench(["index", "build", "manual", "--trust"]).run().succeeds();
     sandbox.write("indexes/manual.yaml", "sources: [{site: [\"http://127.0.0.1:9/\"]}]\n");
-    sandbox.flowbench(["index", "build", "manual"]).run().exits(2).tells("which only this workspace names");
+    let _ = sandbox
+        .flowbench(["index", "build", "manual"])
+        .run()
+        .exits(2)
+        .tells("which only this workspace names");
 }
 
 #[test]
 fn wrong_specs_and_questions_say_what_to_do() {
     let sandbox = workspace();
-    sandbox
+    let _ = sandbox
         .flowbench(["index", "build", "manul"])
         .run()
         .exits(2)
         .tells("index `manul` does not exist")
         .tells("hint: known indexes: manual");
-    search(&sandbox, "x", &["--no-build"]).exits(1).prints("has not been built");
+    let _ = search(&sandbox, "x", &["--no-build"]).exits(1).prints("has not been built");
     write_spec(&sandbox, "retrieve: {mode: magic}\n");
-    sandbox
+    let _ = sandbox
         .flowbench(["index", "search", "manual", "x"])
         .run()
         .exits(2)
         .tells("`magic` is no mode of retrieval");
     write_spec(&sandbox, "");
     build(&sandbox);
-    sandbox.flowbench(["index", "search", "manual", "  "]).run().exits(2).tells("the query is empty");
-    sandbox
+    let _ = sandbox.flowbench(["index", "search", "manual", "  "]).run().exits(2).tells("the query is empty");
+    let _ = sandbox
         .flowbench(["index", "search", "manual", "x", "--mode", "hybrid+rerank"])
         .run()
         .exits(2)
         .tells("needs a reranker");
     sandbox.write("indexes/broken.yaml", "sources: [\n");
-    sandbox.flowbench(["index", "build", "broken"]).run().exits(2);
+    let _ = sandbox.flowbench(["index", "build", "broken"]).run().exits(2);
     sandbox.write("docs-empty/readme.txt", "");
     sandbox.write("indexes/empty.yaml", "sources: [{path: ../docs-empty}]\n");
-    sandbox
+    let _ = sandbox
         .flowbench(["index", "build", "empty"])
         .run()
         .exits(2)
@@ -305,7 +309,7 @@ fn labelled_queries_measure_an_index() {
 fn a_preview_embeds_and_writes_nothing() {
     let sandbox = workspace();
     let shown = sandbox.flowbench(["index", "build", "manual", "--preview"]).run().succeeds();
-    shown.prints("4 documents would be");
+    let _ = shown.prints("4 documents would be");
     assert!(!sandbox.path(".flowbench/indexes/manual/current").exists());
 }
 
@@ -342,5 +346,5 @@ fn texts_become_vectors_as_json_lines() {
     assert_eq!(rows[0]["embedding"].as_array().map(Vec::len), Some(256));
     let broken =
         sandbox.flowbench(["models", "embed", "static-minilm", "--file", "-"]).stdin("{\"id\": 1}\n").run();
-    broken.exits(2).tells("line 1: it has no `text`");
+    let _ = broken.exits(2).tells("line 1: it has no `text`");
 }

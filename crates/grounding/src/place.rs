@@ -222,10 +222,14 @@ impl IndexPlace {
         if building.is_dir() {
             let parent = self.folder.join("generations");
             fs::create_dir_all(&parent).map_err(self.failed(&parent))?;
+            // An equal generation that is built anew: the old one goes aside first, so that the gap is two renames.
+            let aside = parent.join("replaced");
+            let _ = fs::remove_dir_all(&aside);
             if folder.is_dir() {
-                fs::remove_dir_all(&folder).map_err(self.failed(&folder))?;
+                fs::rename(&folder, &aside).map_err(self.failed(&folder))?;
             }
             fs::rename(&building, &folder).map_err(self.failed(&folder))?;
+            let _ = fs::remove_dir_all(&aside);
         }
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.write(&self.folder.join("current"), name.as_bytes())?;

@@ -158,8 +158,8 @@ impl IndexSpec {
         for key in map.keys().filter(|key| !KEYS.contains(&key.as_str())) {
             unknown(key.clone());
         }
-        if !map.get("sources").is_some_and(|sources| sources.as_array().is_some_and(|list| !list.is_empty()))
-        {
+        let listed = map.get("sources").and_then(Value::as_array);
+        if listed.is_none_or(Vec::is_empty) {
             return Err(wrong("`sources` must be a list".to_owned()));
         }
         let sources = section(map, "sources", &mut unknown).map_err(wrong)?.unwrap_or_default();

@@ -52,8 +52,8 @@ impl Store {
     /// Opens a generation for reading.
     pub async fn open(&self, folder: &Path, generation: &str) -> Result<Arc<dyn Engine>, EngineError> {
         Ok(match self {
-            Self::Embedded => Arc::new(embedded::Open::open(folder)?),
-            Self::Server(place) => Arc::new(server::Open::open(place, generation).await?),
+            Self::Embedded => Arc::new(embedded::Opened::open(folder)?),
+            Self::Server(place) => Arc::new(server::Opened::open(place, generation).await?),
         })
     }
 

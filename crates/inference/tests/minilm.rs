@@ -1,12 +1,6 @@
 //! MiniLM against sentence-transformers, with the real weights: runs where `FLOWBENCH_MINILM` names the model's
 //! folder and `FLOWBENCH_MINILM_REFERENCE` a file of texts, ids and vectors, one JSON object a line.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking and tells what it measured, or that it did not"
-)]
-
 use std::path::Path;
 
 use flowbench_core::ports::EmbeddingPurpose;

@@ -121,7 +121,7 @@ impl Walk<'_> {
             .filter(|last| last.at >= at || self.text[last.at..at].trim().is_empty())
         {
             // Nothing stood between them.
-            Some(last) if last.at <= at && !(last.is_titled && !is_titled) => *last = start,
+            Some(last) if last.at <= at && (is_titled || !last.is_titled) => *last = start,
             Some(_) => {}
             None => self.sections.push(start),
         }

@@ -118,9 +118,12 @@ pub(super) enum EmbedFailure {
     Layer(flowbench_corpus::layers::LayerError),
 }
 
+/// A vector, or why there is none and what to do.
+type VectorOutcome = Result<Vec<f32>, (String, Option<String>)>;
+
 struct BatchOutcome {
-    /// A vector, or why there is none and what to do, for each text.
-    vectors: Vec<Result<Vec<f32>, (String, Option<String>)>>,
+    /// One for each text.
+    vectors: Vec<VectorOutcome>,
     tokens: Option<u64>,
 }
 
@@ -197,7 +200,7 @@ async fn ask(
 }
 
 /// Refuses vectors that cannot be compared.
-fn check_vector(vector: Vec<f32>) -> Result<Vec<f32>, (String, Option<String>)> {
+fn check_vector(vector: Vec<f32>) -> VectorOutcome {
     if vector.iter().any(|number| !number.is_finite()) {
         return Err(("its vector holds numbers that are not finite".to_owned(), None));
     }

@@ -223,10 +223,14 @@ async fn run(
     report.documents = manifest.documents;
     report.chunks = manifest.chunks;
     report.vectors = manifest.vectors;
-    let same = earlier.as_ref().filter(|generation| {
+    // A fresh build trusts nothing that is there, the engine of an equal generation included.
+    let reusable = earlier.as_ref().filter(|_| !options.is_fresh);
+    let same = reusable.filter(|generation| {
         generation.manifest.digest == manifest.digest && generation.manifest.contents == manifest.contents
     });
-    report.is_unchanged = same.is_some();
+    report.is_unchanged = earlier.as_ref().is_some_and(|generation| {
+        generation.manifest.digest == manifest.digest && generation.manifest.contents == manifest.contents
+    });
     let published = match same {
         Some(generation) => {
             // The same chunks: only what is told of them can be new.
@@ -235,9 +239,7 @@ async fn run(
             setup.place.describe(&generation.folder, &manifest, &documents)?;
             StoredGeneration { folder: generation.folder.clone(), manifest }
         }
-        None => {
-            write_generation(setup, &layers, &cut, earlier.as_ref(), manifest, &documents, &mut timer).await?
-        }
+        None => write_generation(setup, &layers, &cut, reusable, manifest, &documents, &mut timer).await?,
     };
     let ended = lineage.complete(&published.manifest, &documents, setup.clock.now_ms());
     setup.place.tell_lineage(&ended)?;

@@ -91,9 +91,9 @@ pub async fn fill(mut writer: impl EngineWriter + 'static, passages: Vec<Passage
     Box::new(writer).finish().await.unwrap();
 }
 
-pub async fn build(folder: &Path, passages: Vec<Passage>, settings: VectorSettings) -> embedded::Open {
+pub async fn build(folder: &Path, passages: Vec<Passage>, settings: VectorSettings) -> embedded::Opened {
     fill(embedded::Writer::create(folder, Some(settings)).unwrap(), passages).await;
-    embedded::Open::open(folder).unwrap()
+    embedded::Opened::open(folder).unwrap()
 }
 
 pub fn terms(question: &str) -> Vec<(String, f32)> {

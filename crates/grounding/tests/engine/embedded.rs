@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flowbench_grounding::engine::embedded::{GRAPH_FROM, Open, Writer};
+use flowbench_grounding::engine::embedded::{GRAPH_FROM, Opened, Writer};
 use flowbench_grounding::engine::{
     Engine, EngineError, EngineWriter, Filter, Passage, Quantization, VectorSettings,
 };
@@ -38,7 +38,7 @@ async fn scores_are_bm25_as_tantivy_has_it() {
     let passages: Vec<Passage> =
         texts.iter().enumerate().map(|(number, text)| passage(number, "a.md", number as u32, text)).collect();
     fill(Writer::create(folder.path(), None).unwrap(), passages).await;
-    let engine = Open::open(folder.path()).unwrap();
+    let engine = Opened::open(folder.path()).unwrap();
     let bm25 = |times: f64, words: f64, with: f64| {
         let idf = (1.0 + (4.0 - with + 0.5) / (with + 0.5)).ln();
         let average = (2.0 + 6.0 + 2.0 + 1.0) / 4.0;
@@ -127,7 +127,7 @@ async fn answers_do_not_depend_on_how_the_index_came_to_be() {
     documents.extend(["gone.md".to_owned(), "lost.md".to_owned()]);
     writer.remove_documents(&documents).await.unwrap();
     fill(writer, all.iter().filter(|passage| changed(passage)).cloned().collect()).await;
-    let engine = Open::open(&folder.path().join("later")).unwrap();
+    let engine = Opened::open(&folder.path().join("later")).unwrap();
     assert_eq!(answers(&engine, 8).await, expected);
     assert_eq!(engine.len(), 1_200);
     assert_eq!(files(&folder.path().join("earlier")), before, "the earlier generation stays as it is");
@@ -177,7 +177,7 @@ async fn vectors_of_another_length_are_refused_before_anything_is_written() {
     added.truncate(9);
     writer.add(added).await.unwrap();
     Box::new(writer).finish().await.unwrap();
-    let engine = Open::open(folder.path()).unwrap();
+    let engine = Opened::open(folder.path()).unwrap();
     assert_eq!(engine.len(), 9);
     let error = engine.vector(&[1.0; 3], &everything(), 5, false).await.unwrap_err();
     assert_eq!(error.to_string(), "a vector has 3 dimensions, and the index has 4");
@@ -186,7 +186,7 @@ async fn vectors_of_another_length_are_refused_before_anything_is_written() {
     let mut writer = Writer::create(&bare, None).unwrap();
     assert!(matches!(writer.add(passages(1, 4)).await, Err(EngineError::NoVectors)));
     fill(writer, vec![passage(1, "a.md", 0, "fox")]).await;
-    let engine = Open::open(&bare).unwrap();
+    let engine = Opened::open(&bare).unwrap();
     assert!(matches!(engine.vector(&[1.0], &everything(), 5, true).await, Err(EngineError::NoVectors)));
     assert_eq!(engine.keyword(&terms("fox"), &everything(), 5).await.unwrap().len(), 1);
 }
@@ -205,7 +205,7 @@ async fn an_index_of_nothing_answers_nothing() {
     // And grows.
     let later = folder.path().join("later");
     fill(Writer::from_earlier(folder.path(), &later).unwrap(), passages(20, 4)).await;
-    assert_eq!(Open::open(&later).unwrap().len(), 20);
+    assert_eq!(Opened::open(&later).unwrap().len(), 20);
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn a_changed_byte_or_a_missing_file_is_found() {
             continue;
         }
         std::fs::remove_file(path).unwrap();
-        let error = Open::open(folder.path()).err().expect("a missing file").to_string();
+        let error = Opened::open(folder.path()).err().expect("a missing file").to_string();
         assert!(error.contains(&format!("`{name}` is missing")), "{error}");
         std::fs::write(path, bytes).unwrap();
     }
@@ -230,7 +230,7 @@ async fn a_changed_byte_or_a_missing_file_is_found() {
     };
     for part in ["keywords", "vectors", "documents.jsonl"] {
         let (path, bytes) = big(part);
-        let engine = Open::open(folder.path()).unwrap();
+        let engine = Opened::open(folder.path()).unwrap();
         engine.verify().await.unwrap();
         let mut flipped = bytes.clone();
         flipped[bytes.len() / 2] ^= 1;
@@ -248,9 +248,9 @@ async fn what_was_not_finished_does_not_open() {
     let mut writer = Writer::create(folder.path(), Some(settings(4))).unwrap();
     writer.add(passages(50, 4)).await.unwrap();
     drop(writer);
-    let error = Open::open(folder.path()).err().expect("half an index");
+    let error = Opened::open(folder.path()).err().expect("half an index");
     assert!(matches!(error, EngineError::Damaged { .. }), "{error}");
-    let error = Open::open(&folder.path().join("nowhere")).err().expect("no index");
+    let error = Opened::open(&folder.path().join("nowhere")).err().expect("no index");
     assert!(matches!(error, EngineError::File { .. }), "{error}");
     std::fs::write(folder.path().join("file"), "").unwrap();
     let error = Writer::create(&folder.path().join("file/index"), None).err().expect("a file in the way");
@@ -258,7 +258,7 @@ async fn what_was_not_finished_does_not_open() {
 }
 
 /// Large enough for a graph.
-async fn large(folder: &Path, quantization: Quantization) -> Open {
+async fn large(folder: &Path, quantization: Quantization) -> Opened {
     let mut dice = Dice::new(5);
     let added = (0..GRAPH_FROM + 200)
         .map(|number| {
@@ -279,7 +279,7 @@ async fn readers_change_nothing_in_a_generation() {
             .into_iter()
             .filter(|(path, _)| !path.starts_with(folder.path().join("readers")))
             .collect();
-        let second = Open::open(folder.path()).unwrap();
+        let second = Opened::open(folder.path()).unwrap();
         let vector = [0.1, -0.4, 0.3, 0.9, -0.2, 0.5, 0.6, -0.7];
         let right = first.vector(&vector, &everything(), 10, true).await.unwrap();
         let quick = second.vector(&vector, &everything(), 10, false).await.unwrap();
@@ -306,9 +306,9 @@ async fn what_dead_readers_left_is_swept() {
     let left = folder.path().join("readers/1-0");
     std::fs::create_dir_all(left.join("segments")).unwrap();
     std::fs::write(folder.path().join("readers/1-0.lock"), "").unwrap();
-    let living = Open::open(folder.path()).unwrap();
+    let living = Opened::open(folder.path()).unwrap();
     assert!(!left.exists());
-    let also = Open::open(folder.path()).unwrap();
+    let also = Opened::open(folder.path()).unwrap();
     assert_eq!(living.vector(&[1.0; 4], &everything(), 5, true).await.unwrap().len(), 5);
     drop(also);
     assert_eq!(living.vector(&[1.0; 4], &everything(), 5, true).await.unwrap().len(), 5);
@@ -320,7 +320,7 @@ const SHARED: &str = "FLOWBENCH_TEST_SHARED_INDEX";
 #[tokio::test]
 async fn another_process() {
     let Some(folder) = std::env::var_os(SHARED) else { return };
-    let found = answers(&Open::open(Path::new(&folder)).unwrap(), 8).await;
+    let found = answers(&Opened::open(Path::new(&folder)).unwrap(), 8).await;
     std::fs::write(Path::new(&folder).join("../answers"), format!("{found:?}")).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use flowbench_core::connection::Secret;
-use flowbench_grounding::engine::server::{Open, QdrantPlace, Writer};
+use flowbench_grounding::engine::server::{Opened, QdrantPlace, Writer};
 use flowbench_grounding::engine::{Engine, EngineError, EngineWriter, Filter, Quantization, VectorSettings};
 
 use crate::corpus::{answers, build, fill, id, passage, passages, questions, settings, terms};
@@ -30,10 +30,15 @@ fn real(test: &str) -> Option<QdrantPlace> {
     })
 }
 
-async fn fill_server(place: &QdrantPlace, generation: &str, count: usize, settings: VectorSettings) -> Open {
+async fn fill_server(
+    place: &QdrantPlace,
+    generation: &str,
+    count: usize,
+    settings: VectorSettings,
+) -> Opened {
     let added = passages(count, settings.dimensions);
     fill(Writer::create(place, generation, Some(settings)).await.unwrap(), added).await;
-    Open::open(place, generation).await.unwrap()
+    Opened::open(place, generation).await.unwrap()
 }
 
 async fn clear(place: &QdrantPlace) {
@@ -99,7 +104,7 @@ async fn a_server_gives_the_same_answers_as_the_embedded_engine() {
 async fn check_filters(place: &QdrantPlace) {
     let passages = filters::varied();
     fill(Writer::create(place, GENERATION, Some(settings(4))).await.unwrap(), passages.clone()).await;
-    filters::check(&Open::open(place, GENERATION).await.unwrap(), &passages, 150).await;
+    filters::check(&Opened::open(place, GENERATION).await.unwrap(), &passages, 150).await;
     clear(place).await;
 }
 
@@ -125,13 +130,13 @@ async fn check_generations(place: &QdrantPlace) {
     writer.add(vec![passage(70, "gone.md", 0, "word1 gone")]).await.unwrap();
     writer.remove_documents(&["gone.md".to_owned()]).await.unwrap();
     Box::new(writer).finish().await.unwrap();
-    let engine = Open::open(place, NEXT).await.unwrap();
+    let engine = Opened::open(place, NEXT).await.unwrap();
     assert_eq!(engine.len(), 60);
     assert!(engine.keyword(&terms("gone"), &Filter::default(), 5).await.unwrap().is_empty());
     assert_eq!(place.published().await.unwrap().as_ref(), Some(&first), "the earlier one serves until then");
     place.publish(NEXT).await.unwrap();
     assert_eq!(place.published().await.unwrap(), Some(format!("{}-fedcba987654", place.collection)));
-    assert!(Open::open(place, GENERATION).await.is_ok(), "who reads it still can");
+    assert!(Opened::open(place, GENERATION).await.is_ok(), "who reads it still can");
     let error = Writer::create(place, NEXT, None).await.err().expect("it is in use");
     assert!(matches!(error, EngineError::Refused { .. }), "{error}");
     assert_eq!(place.sweep(&[GENERATION.to_owned()]).await.unwrap(), Vec::<String>::new());
@@ -153,7 +158,7 @@ async fn a_server_that_goes_away_is_named_and_what_it_had_does_not_open() {
     let mut server = StandIn::start(None);
     let mut writer = Writer::create(&server.place, GENERATION, Some(settings(8))).await.unwrap();
     writer.add(passages(50, 8)).await.unwrap();
-    let error = Open::open(&server.place, GENERATION).await.err().expect("half a generation");
+    let error = Opened::open(&server.place, GENERATION).await.err().expect("half a generation");
     assert!(matches!(error, EngineError::Damaged { .. }), "{error}");
     let address = server.place.url.clone();
     server.stop();
@@ -162,7 +167,7 @@ async fn a_server_that_goes_away_is_named_and_what_it_had_does_not_open() {
         error.to_string().starts_with(&format!("the Qdrant server at `{address}` does not answer: ")),
         "{error}"
     );
-    let error = Open::open(&server.place, GENERATION).await.err().expect("no server");
+    let error = Opened::open(&server.place, GENERATION).await.err().expect("no server");
     assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");
 }
 
@@ -172,14 +177,14 @@ async fn refusals_are_told_without_the_key() {
     fill_server(&server.place, GENERATION, 20, settings(8)).await;
     let wrong = QdrantPlace { api_key: Some(Secret::new("wrong-key")), ..server.place.clone() };
     assert!(!format!("{wrong:?}").contains("wrong-key"));
-    let error = Open::open(&wrong, GENERATION).await.err().expect("a wrong key");
+    let error = Opened::open(&wrong, GENERATION).await.err().expect("a wrong key");
     assert!(matches!(error, EngineError::Refused { .. }), "{error}");
     assert!(error.to_string().ends_with("Invalid API key ••••"), "{error}");
     let broken = QdrantPlace { api_key: Some(Secret::new("line\nbreak")), ..server.place.clone() };
-    let error = Open::open(&broken, GENERATION).await.err().expect("a key that is none");
+    let error = Opened::open(&broken, GENERATION).await.err().expect("a key that is none");
     assert!(!error.to_string().contains("break"), "{error}");
     let odd = QdrantPlace { url: "ftp://somewhere".to_owned(), ..server.place.clone() };
-    assert!(matches!(Open::open(&odd, GENERATION).await, Err(EngineError::Refused { .. })));
+    assert!(matches!(Opened::open(&odd, GENERATION).await, Err(EngineError::Refused { .. })));
 
     let mut writer = Writer::create(&server.place, NEXT, Some(settings(8))).await.unwrap();
     let mut added = passages(10, 8);

@@ -237,7 +237,6 @@ impl KeywordWriter {
         Ok(totals)
     }
 
-    #[expect(clippy::type_complexity, reason = "two sorted lists of line numbers beside the totals")]
     fn merge(&mut self) -> tantivy::Result<(Totals, Vec<u64>, Vec<u64>)> {
         self.writer.commit()?;
         let index = self.writer.index().clone();

@@ -1,7 +1,7 @@
 //! One generation in a folder: [`tantivy`] for keywords and chunks, Qdrant in this process for vectors.
 //!
 //! A [`Writer`] fills an empty folder, or starts from the files of an earlier generation and changes what differs.
-//! After `finish` nothing in the folder changes: readers ([`Open`]) of any number of processes share it.
+//! After `finish` nothing in the folder changes: readers ([`Opened`]) of any number of processes share it.
 //!
 //! ```text
 //! engine.json       written last: totals, settings, and the digest of every file
@@ -176,7 +176,7 @@ impl Parts {
 }
 
 /// A finished generation, open for reading.
-pub struct Open {
+pub struct Opened {
     inner: Arc<Inner>,
 }
 
@@ -187,7 +187,7 @@ struct Inner {
     vectors: Option<Vectors>,
 }
 
-impl Open {
+impl Opened {
     /// Opens a generation. Fails if it is not finished, or a file is missing or has another size. Blocks.
     pub fn open(folder: &Path) -> Result<Self, EngineError> {
         let manifest = Manifest::open(folder)?;
@@ -214,7 +214,7 @@ impl Open {
 }
 
 #[async_trait]
-impl Engine for Open {
+impl Engine for Opened {
     async fn keyword(
         &self,
         terms: &[(String, f32)],

@@ -4,7 +4,7 @@
 //! product is the same BM25 as in the embedded engine, length steps included. The server's own weighing of words is not
 //! used: on a cluster each shard would weigh by what it has.
 //!
-//! A generation is a collection `NAME-DIGEST`, filled by a [`Writer`] and read by [`Open`]; the alias `NAME` says which
+//! A generation is a collection `NAME-DIGEST`, filled by a [`Writer`] and read by [`Opened`]; the alias `NAME` says which
 //! one is published, and changes in one step. Beside the chunks lie points that no search finds: the vocabulary, the
 //! tables that filters are answered with, and a summary, which comes last: a collection without it is not finished.
 
@@ -148,7 +148,7 @@ impl Sum {
 }
 
 /// A finished generation on a server, open for reading.
-pub struct Open {
+pub struct Opened {
     client: Client,
     collection: String,
     summary: Summary,
@@ -166,7 +166,7 @@ struct Facts {
     metadata: Map<String, Value>,
 }
 
-impl Open {
+impl Opened {
     /// Opens a generation. Fails if it was not written to its end.
     pub async fn open(place: &QdrantPlace, generation: &str) -> Result<Self, EngineError> {
         let client = Client::new(place)?;
@@ -357,7 +357,7 @@ fn sparse(vectors: Option<VectorsOutput>) -> Vec<(u32, f32)> {
 }
 
 #[async_trait]
-impl Engine for Open {
+impl Engine for Opened {
     async fn keyword(
         &self,
         terms: &[(String, f32)],
