@@ -1,3 +1,5 @@
+//! Tests of `chunk` in its own words: small cases, and properties over made-up input.
+
 use flowbench_extract::{Block, BlockKind, Heading, Page};
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Tests of `clean` in its own words: small cases, and properties over made-up input.
+
 use flowbench_extract::{Block, BlockKind, Extracted, Heading, Page};
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Tests of `retrieve` in its own words: small cases, and properties over made-up input.
+
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;

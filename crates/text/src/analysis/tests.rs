@@ -1,3 +1,5 @@
+//! Tests of `analysis` in its own words: small cases, and properties over made-up input.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `language` in its own words: small cases, and properties over made-up input.
+
 use super::*;
 
 #[track_caller]

@@ -1,3 +1,5 @@
+//! Tests of `docx` in its own words: small cases, and properties over made-up input.
+
 use crate::archive::tests::pack;
 use crate::builder::debug_check;
 use crate::document::{BlockKind, Extracted, Limits};
