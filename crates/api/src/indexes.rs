@@ -296,10 +296,14 @@ pub async fn verify(workspace: &Workspace, name: &str, is_trusted: bool) -> Resu
         Err(error) => tell("index/layer", error.to_string(), error.hint().map(str::to_owned)),
     }
     match indexes.open(name).await {
+        Err(error) if !is_broken(&error) => return Err(error.into()),
         Err(error) => tell("index/open", error.to_string(), error.hint()),
         Ok(open) => {
             if let Err(error) = open.engine.verify().await {
                 let error = IndexError::Engine { name: name.to_owned(), source: error };
+                if !is_broken(&error) {
+                    return Err(error.into());
+                }
                 tell("index/engine", error.to_string(), error.hint());
             }
             check.probes = manifest.probes.len();
@@ -345,6 +349,16 @@ pub async fn verify(workspace: &Workspace, name: &str, is_trusted: bool) -> Resu
     check.problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
     check.is_whole = check.problems.is_empty();
     Ok(check)
+}
+
+/// True for errors that say that what is kept is not right; the others say that it could not be looked at.
+fn is_broken(error: &IndexError) -> bool {
+    matches!(
+        error,
+        IndexError::Damaged { .. }
+            | IndexError::OtherModel { .. }
+            | IndexError::Engine { source: flowbench_grounding::engine::EngineError::Damaged { .. }, .. }
+    )
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

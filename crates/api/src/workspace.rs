@@ -289,6 +289,10 @@ fn find_root(start: &Path) -> Option<PathBuf> {
 
 /// Makes a state folder that version control ignores wherever it is.
 fn make_state_folder(folder: &Path) -> std::io::Result<()> {
+    // A folder from elsewhere may bring a link in its place, which would lead our writing out of it.
+    if std::fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.file_type().is_symlink()) {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
     std::fs::create_dir_all(folder)?;
     let ignore = folder.join(".gitignore");
     if !ignore.exists() {

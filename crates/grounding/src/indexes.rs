@@ -162,7 +162,7 @@ impl Indexes {
     pub async fn build_where_needed(&self, name: &str, events: BuildReader<'_>) -> Result<(), IndexError> {
         let spec = self.spec(name)?;
         match self.inner.lack(&spec)? {
-            Some(why) => self.inner.build_first(&spec, why, events).await,
+            Some(why) => self.inner.build_or_serve(&spec, why, events).await,
             None => Ok(()),
         }
     }
@@ -233,7 +233,7 @@ impl Inner {
                     listener(name, event);
                 }
             };
-            Box::pin(self.build_first(&spec, why, &events)).await?;
+            self.build_or_serve(&spec, why, &events).await?;
         }
         let generation = place.current()?.ok_or_else(|| IndexError::NotBuilt {
             name: name.to_owned(),
@@ -241,7 +241,7 @@ impl Inner {
         })?;
         let store = self.store(&spec)?;
         let engine = store
-            .open(&generation.engine(), &generation.manifest.contents)
+            .open(&generation.engine(), &generation.manifest.stored)
             .await
             .map_err(|source| IndexError::Engine { name: name.to_owned(), source })?;
         let embedder = self.model(&spec)?.map(|model| model.embedder);
@@ -277,6 +277,24 @@ impl Inner {
             }
             Some(_) => None,
         })
+    }
+
+    /// Builds an index because it is asked. Where that fails, the generation that there is answers: a spec that was edited
+    /// does not take a good index away.
+    async fn build_or_serve(
+        &self,
+        spec: &IndexSpec,
+        why: &str,
+        events: BuildReader<'_>,
+    ) -> Result<(), IndexError> {
+        let place = IndexPlace::new(&self.around.state, &spec.name);
+        match Box::pin(self.build_first(spec, why, events)).await {
+            Err(error) if place.current()?.is_some() => {
+                events(BuildEvent::Note { message: format!("{error}; the earlier generation answers") });
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Builds an index because it is asked; refuses where that is not wanted or would leave this machine.

@@ -19,8 +19,11 @@ pub struct Manifest {
     pub name: String,
     /// Digest of the generation: recipe, model, and the ordered chunk ids with the digests of their texts.
     pub digest: String,
-    /// Digest over everything that is kept of the documents, metadata included; names the folder.
+    /// Digest over everything that is kept of the documents, metadata included, and the chunks that lack a vector.
     pub contents: String,
+    /// Name that the generation is stored under: its folder, and its collection on a server. New for every build that
+    /// writes, so that nothing is ever written over what answers.
+    pub stored: String,
     /// The recipe as the spec said it.
     pub recipe: Value,
     /// Digest of recipe, model, tokenizer and the versions of extraction and analysis.

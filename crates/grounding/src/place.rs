@@ -3,7 +3,7 @@
 //! ```text
 //! indexes/NAME/
 //!   layers/                what builds keep between them
-//!   generations/CONTENTS/  index.json, documents.jsonl, engine/
+//!   generations/NAME/      index.json, documents.jsonl, engine/
 //!   building/              the generation that is being made; whatever is left of it is thrown away
 //!   current                name of the generation that answers
 //!   openlineage.jsonl      what every build did
@@ -80,13 +80,29 @@ impl IndexPlace {
     /// Becomes the one process that builds, or says that another is.
     pub fn lock(&self) -> Result<BuildLock, IndexError> {
         fs::create_dir_all(&self.folder).map_err(self.failed(&self.folder))?;
+        self.check_links()?;
         let path = self.folder.join("lock");
-        let file = File::create(&path).map_err(self.failed(&path))?;
+        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = open.map_err(self.failed(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(BuildLock { _file: file }),
             Err(fs::TryLockError::WouldBlock) => Err(IndexError::Busy { name: self.name.clone() }),
             Err(fs::TryLockError::Error(error)) => Err(self.failed(&path)(error)),
         }
+    }
+
+    /// Refuses links in place of our own files: a folder from elsewhere could lead us to write or remove what is not ours.
+    fn check_links(&self) -> Result<(), IndexError> {
+        let above = [self.folder.parent().and_then(Path::parent), self.folder.parent(), Some(&*self.folder)];
+        let own =
+            ["lock", "layers", "generations", "building", "current", "current.new", "openlineage.jsonl"];
+        let paths = above.into_iter().flatten().map(Path::to_owned);
+        for path in paths.chain(own.iter().map(|name| self.folder.join(name))) {
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.file_type().is_symlink()) {
+                return Err(self.damaged(format!("`{}` is a symbolic link", path.display())));
+            }
+        }
+        Ok(())
     }
 
     /// Folder of the generation that answers, without a look inside.
@@ -193,9 +209,9 @@ impl IndexPlace {
         write().map_err(self.failed(path))
     }
 
-    /// Folder of the generation with these contents.
-    pub fn generation(&self, contents: &str) -> PathBuf {
-        self.folder.join("generations").join(&contents[..NAME_DIGITS.min(contents.len())])
+    /// Folder of a generation by the name it is stored under.
+    pub fn generation(&self, stored: &str) -> PathBuf {
+        self.folder.join("generations").join(stored.get(..NAME_DIGITS).unwrap_or(stored))
     }
 
     /// Removes everything that builds keep, but not the generation that answers.
@@ -217,19 +233,12 @@ impl IndexPlace {
 
     /// Puts the generation in `building` where readers look. From here on it answers.
     pub fn publish(&self, manifest: &Manifest) -> Result<StoredGeneration, IndexError> {
-        let folder = self.generation(&manifest.contents);
+        let folder = self.generation(&manifest.stored);
         let building = self.building();
         if building.is_dir() {
             let parent = self.folder.join("generations");
             fs::create_dir_all(&parent).map_err(self.failed(&parent))?;
-            // An equal generation that is built anew: the old one goes aside first, so that the gap is two renames.
-            let aside = parent.join("replaced");
-            let _ = fs::remove_dir_all(&aside);
-            if folder.is_dir() {
-                fs::rename(&folder, &aside).map_err(self.failed(&folder))?;
-            }
             fs::rename(&building, &folder).map_err(self.failed(&folder))?;
-            let _ = fs::remove_dir_all(&aside);
         }
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.write(&self.folder.join("current"), name.as_bytes())?;
@@ -238,9 +247,17 @@ impl IndexPlace {
 
     /// Removes all generations but these. What cannot be removed now is tried again next time.
     pub fn sweep(&self, keep: &[&Path]) {
+        if self.check_links().is_err() {
+            return;
+        }
         let entries = fs::read_dir(self.folder.join("generations")).into_iter().flatten().flatten();
-        for folder in entries.map(|entry| entry.path()).filter(|folder| !keep.contains(&folder.as_path())) {
-            let _ = fs::remove_dir_all(folder);
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_ours = name.len() == NAME_DIGITS && name.chars().all(|c| c.is_ascii_hexdigit());
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_ours && is_folder && !keep.contains(&entry.path().as_path()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
 }
@@ -255,7 +272,7 @@ mod tests {
         Manifest {
             format: FORMAT,
             digest: std::iter::repeat_n(digit, 64).collect(),
-            contents: std::iter::repeat_n(digit, 64).collect(),
+            stored: std::iter::repeat_n(digit, 64).collect(),
             ..Manifest::default()
         }
     }
@@ -278,7 +295,7 @@ mod tests {
             assert_eq!(current.manifest.digest, manifest(digit).digest);
             assert_eq!(place.documents(&current).unwrap()[0].entry.name, "x.md");
         }
-        place.sweep(&[&place.generation(&manifest('b').contents)]);
+        place.sweep(&[&place.generation(&manifest('b').stored)]);
         assert!(!place.generation(&manifest('a').contents).exists());
         assert!(place.current().unwrap().is_some());
     }

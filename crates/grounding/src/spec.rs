@@ -218,11 +218,24 @@ impl IndexSpec {
     pub fn recipe(&self) -> Value {
         let mut recipe = Map::new();
         let put = |value: serde_json::Result<Value>| value.unwrap_or(Value::Null);
-        recipe.insert("sources".to_owned(), put(serde_json::to_value(&self.sources)));
+        // What says how often and how fast, or holds the name of a secret, decides no chunk.
+        let sources: Vec<SourceSpec> = self
+            .sources
+            .iter()
+            .map(|source| SourceSpec { max_age: None, rate: None, password: None, ..source.clone() })
+            .collect();
+        let embed = self.embed.as_ref().map(|embed| EmbedSpec { batch: None, ..embed.clone() });
+        let store = match &self.store {
+            StoreSpec::Embedded => StoreSpec::Embedded,
+            StoreSpec::Qdrant { url, collection, .. } => {
+                StoreSpec::Qdrant { url: url.clone(), collection: collection.clone(), api_key: None }
+            }
+        };
+        recipe.insert("sources".to_owned(), put(serde_json::to_value(&sources)));
         recipe.insert("clean".to_owned(), put(serde_json::to_value(&self.clean)));
         recipe.insert("chunk".to_owned(), put(serde_json::to_value(&self.chunk)));
-        recipe.insert("embed".to_owned(), put(serde_json::to_value(&self.embed)));
-        recipe.insert("store".to_owned(), put(serde_json::to_value(&self.store)));
+        recipe.insert("embed".to_owned(), put(serde_json::to_value(&embed)));
+        recipe.insert("store".to_owned(), put(serde_json::to_value(&store)));
         Value::Object(recipe)
     }
 }

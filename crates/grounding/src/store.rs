@@ -68,8 +68,8 @@ impl Store {
     /// Removes generations of the server that nobody reads any more. What fails is tried again after the next build.
     pub async fn sweep(&self, current: &Manifest, earlier: Option<&Manifest>) {
         if let Self::Server(place) = self {
-            let mut keep = vec![current.contents.clone()];
-            keep.extend(earlier.map(|manifest| manifest.contents.clone()));
+            let mut keep = vec![current.stored.clone()];
+            keep.extend(earlier.map(|manifest| manifest.stored.clone()));
             let _ = place.sweep(&keep).await;
         }
     }

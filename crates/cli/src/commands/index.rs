@@ -161,7 +161,7 @@ fn tell_build(report: &BuildReport, printer: &Printer) {
             printer.note(&format!("  {:<18} {millis} ms", stage.doing()));
         }
     }
-    printer.note(&format!("  generation {}", &report.generation[..16.min(report.generation.len())]));
+    printer.note(&format!("  generation {}", report.generation.get(..16).unwrap_or(&report.generation)));
 }
 
 fn tell_facts(facts: &IndexFacts, printer: &Printer) {
@@ -181,7 +181,7 @@ fn tell_facts(facts: &IndexFacts, printer: &Printer) {
             model.connection,
             model.model,
             model.dimensions,
-            model.digest.as_deref().map_or("no digest", |digest| &digest[..16.min(digest.len())])
+            model.digest.as_deref().map_or("no digest", |digest| digest.get(..16).unwrap_or(digest))
         ));
     }
     let languages: Vec<String> = manifest

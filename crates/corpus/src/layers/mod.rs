@@ -126,6 +126,12 @@ impl Layers {
     /// half-written. Fails with [`LayerError::Busy`] while another process (or another value of this type) writes.
     pub fn open(dir: &Path) -> Result<Self, LayerError> {
         std::fs::create_dir_all(dir).map_err(LayerError::io(dir, "made"))?;
+        // A folder from elsewhere could bring links that lead our writing to what is not ours.
+        for entry in std::fs::read_dir(dir).map_err(LayerError::io(dir, "read"))?.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                return Err(LayerError::Format { path: entry.path() });
+            }
+        }
         let path = dir.join("lock");
         let lock = File::options()
             .create(true)

@@ -286,6 +286,11 @@ impl Source {
         &self.inner.spec
     }
 
+    /// What opens its encrypted documents; never kept.
+    pub fn password(&self) -> Option<&str> {
+        self.inner.common.password.as_deref()
+    }
+
     /// True where nobody is called.
     pub fn is_local(&self) -> bool {
         match &self.inner.place {

@@ -274,7 +274,12 @@ impl Corpus<'_> {
                 ..DocumentRecord::default()
             };
             let has_password = source.spec().password.is_some();
-            return Ok(Ok(Arrived { record, password: None, has_password, is_new: false }));
+            return Ok(Ok(Arrived {
+                record,
+                password: source.password().map(str::to_owned),
+                has_password,
+                is_new: false,
+            }));
         }
         let fetched = match source.fetch(&entry).await {
             Ok(fetched) => fetched,
@@ -394,11 +399,13 @@ impl Corpus<'_> {
                     .collect::<Result<_, _>>()?;
                 Kept::Text { extracted, attachments: digests }
             }
-            // A slow machine or a full memory may have been the reason, so it is tried again next time.
+            // A slow machine, a full memory or a wrong variable may have been the reason: tried again next time.
             Err(
                 error @ (ExtractError::TimedOut { .. }
                 | ExtractError::Crashed { .. }
-                | ExtractError::NoReader { .. }),
+                | ExtractError::NoReader { .. }
+                | ExtractError::NeedsPassword
+                | ExtractError::WrongPassword),
             ) => return Ok(Kept::Failed(error)),
             Err(error) => Kept::Failed(error),
         };

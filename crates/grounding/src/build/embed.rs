@@ -39,7 +39,20 @@ pub(super) struct Embedded {
     /// Tokens, where told.
     pub tokens: Option<u64>,
     /// Chunks without a vector, and why.
-    pub failed: Vec<(String, String, Option<String>)>,
+    pub failed: Vec<Failure>,
+}
+
+/// A chunk without a vector.
+#[derive(Clone)]
+pub(super) struct Failure {
+    /// Chunk id.
+    pub chunk: String,
+    /// Why.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The model works and knows no word of this text.
+    pub is_unknown: bool,
 }
 
 /// Where the vector of a text is kept: everything that decides its numbers.
@@ -96,8 +109,9 @@ pub(super) async fn embed(
                     result.count += 1;
                     result.documents.extend(ids.into_iter().map(|(_, document)| document));
                 }
-                Err((message, hint)) => {
-                    result.failed.extend(ids.into_iter().map(|(id, _)| (id, message.clone(), hint.clone())));
+                Err(failure) => {
+                    let told = |(chunk, _)| Failure { chunk, ..failure.clone() };
+                    result.failed.extend(ids.into_iter().map(told));
                 }
             }
         }
@@ -118,8 +132,8 @@ pub(super) enum EmbedFailure {
     Layer(flowbench_corpus::layers::LayerError),
 }
 
-/// A vector, or why there is none and what to do.
-type VectorOutcome = Result<Vec<f32>, (String, Option<String>)>;
+/// A vector, or why there is none.
+type VectorOutcome = Result<Vec<f32>, Failure>;
 
 struct BatchOutcome {
     /// One for each text.
@@ -138,7 +152,7 @@ async fn embed_batch(
         Err(error) if concerns_all(&error) => return Err(error),
         Err(error) => error,
     };
-    let told = |error: ModelError| (error.message, error.hint);
+    let told = |error: ModelError| failure(error.message, error.hint);
     if texts.len() == 1 {
         return Ok(BatchOutcome { vectors: vec![Err(told(failed))], tokens: None });
     }
@@ -199,14 +213,18 @@ async fn ask(
     }
 }
 
+fn failure(message: String, hint: Option<String>) -> Failure {
+    Failure { chunk: String::new(), message, hint, is_unknown: false }
+}
+
 /// Refuses vectors that cannot be compared.
 fn check_vector(vector: Vec<f32>) -> VectorOutcome {
     if vector.iter().any(|number| !number.is_finite()) {
-        return Err(("its vector holds numbers that are not finite".to_owned(), None));
+        return Err(failure("its vector holds numbers that are not finite".to_owned(), None));
     }
     if vector.iter().all(|number| *number == 0.0) {
         let message = "the model knows none of its words, so it has no vector; keywords find it".to_owned();
-        return Err((message, None));
+        return Err(Failure { is_unknown: true, ..failure(message, None) });
     }
     Ok(vector)
 }

@@ -14,6 +14,7 @@ mod write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use flowbench_core::chat::ModelIdentity;
 use flowbench_core::ports::{Clock, Embedder, Tokens};
 use flowbench_corpus::chunk::WordTokens;
 use flowbench_corpus::clean::ProjectKey;
@@ -27,7 +28,7 @@ pub use preview::{Preview, preview};
 pub use report::{BuildEvent, BuildReader, BuildReport, Stage};
 
 use crate::error::IndexError;
-use crate::lineage::{BuildLineage, Ended};
+use crate::lineage::{BuildLineage, Ended, digest_of};
 use crate::manifest::{EngineRecord, FORMAT, Failed, Manifest, ModelRecord};
 use crate::place::{IndexPlace, StoredGeneration};
 use crate::spec::IndexSpec;
@@ -53,7 +54,9 @@ impl BuildModel {
     pub fn identity(&self) -> String {
         let identity = self.embedder.identity();
         self.embedder.profile().digest.unwrap_or_else(|| {
-            format!("{}/{}@{}", identity.provider, identity.model, identity.version.unwrap_or_default())
+            let version = identity.version.unwrap_or_default();
+            let ModelIdentity { provider, model, connection, endpoint, .. } = identity;
+            format!("{provider}/{model}@{version} {connection} {endpoint}")
         })
     }
 }
@@ -214,9 +217,9 @@ async fn run(
         return Err(IndexError::Quality { name: name.clone(), failed: below.join("; ") });
     }
 
-    let vectors = embed_all(setup, &layers, &cut, &mut report, &mut timer).await?;
+    let lacking = embed_all(setup, &layers, &cut, &mut report, &mut timer).await?;
     timer.begin(Stage::Write, Some(cut.chunks()));
-    let manifest = describe(setup, &cut, &report, vectors);
+    let manifest = describe(setup, &cut, &report, &lacking);
     let documents = cut.records();
     (report.added, report.changed, report.removed) = compare(&known, &documents);
     report.generation = manifest.digest.clone();
@@ -234,8 +237,15 @@ async fn run(
     let published = match same {
         Some(generation) => {
             // The same chunks: only what is told of them can be new.
-            let probes = generation.manifest.probes.clone();
-            let manifest = Manifest { probes: probe::merged(&setup.spec, probes), ..manifest };
+            let failed = |source| IndexError::Engine { name: name.clone(), source };
+            let before = &generation.manifest;
+            let mut manifest = Manifest { stored: before.stored.clone(), ..manifest };
+            if let (Some(now), Some(was)) = (&mut manifest.model, &before.model) {
+                now.dimensions = was.dimensions;
+            }
+            let engine = setup.store.open(&generation.engine(), &manifest.stored).await.map_err(failed)?;
+            let kept = before.probes.clone();
+            manifest.probes = probe::choose(setup, &cut, &layers, engine.as_ref(), &manifest, kept).await?;
             setup.place.describe(&generation.folder, &manifest, &documents)?;
             StoredGeneration { folder: generation.folder.clone(), manifest }
         }
@@ -251,15 +261,15 @@ async fn run(
     Ok(report)
 }
 
-/// Embeds what has no vector yet; gives how many chunks have one.
+/// Embeds what has no vector yet; gives the chunks that still have none, in order.
 async fn embed_all(
     setup: &BuildSetup,
     layers: &Layers,
     cut: &Cut,
     report: &mut BuildReport,
     timer: &mut Timer<'_>,
-) -> Result<usize, IndexError> {
-    let (Some(model), Some(spec)) = (&setup.model, &setup.spec.embed) else { return Ok(0) };
+) -> Result<Vec<String>, IndexError> {
+    let (Some(model), Some(spec)) = (&setup.model, &setup.spec.embed) else { return Ok(Vec::new()) };
     let identity = model.identity();
     let mut wanted = Vec::new();
     let mut have = 0;
@@ -282,19 +292,35 @@ async fn embed_all(
     report.embedded = embedded.count;
     report.embedded_documents = embedded.documents.len();
     report.embedding_tokens = embedded.tokens;
-    let failed = embedded.failed.len();
-    report.failed.extend(embedded.failed.into_iter().map(|(place, message, hint)| Failed {
+    let mut lacking: Vec<String> = embedded.failed.iter().map(|failure| failure.chunk.clone()).collect();
+    lacking.sort_unstable();
+    if let Some(failure) = embedded.failed.iter().find(|failure| !failure.is_unknown)
+        && have == 0
+        && lacking.len() == total
+    {
+        // Not one text has a vector: it is the model or the spec, and no reason to give up what answers now.
+        return Err(IndexError::Model {
+            name: setup.spec.name.clone(),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+            is_forbidden: false,
+        });
+    }
+    report.failed.extend(embedded.failed.into_iter().map(|failure| Failed {
         stage: "embed".to_owned(),
-        place,
-        message,
-        hint,
+        place: failure.chunk,
+        message: failure.message,
+        hint: failure.hint,
     }));
-    Ok(have + total - failed)
+    Ok(lacking)
 }
 
 /// The manifest of what will be written.
-fn describe(setup: &BuildSetup, cut: &Cut, report: &BuildReport, vectors: usize) -> Manifest {
+fn describe(setup: &BuildSetup, cut: &Cut, report: &BuildReport, lacking: &[String]) -> Manifest {
     let recipe_digest = setup.recipe_digest();
+    let kept = cut.contents(&recipe_digest);
+    let contents = digest_of(std::iter::once(kept.as_str()).chain(lacking.iter().map(String::as_str)));
+    let vectors = if setup.model.is_some() { cut.chunks() - lacking.len() } else { 0 };
     let model = setup.model.as_ref().map(|model| {
         let profile = model.embedder.profile();
         ModelRecord {
@@ -312,7 +338,8 @@ fn describe(setup: &BuildSetup, cut: &Cut, report: &BuildReport, vectors: usize)
         format: FORMAT,
         name: setup.spec.name.clone(),
         digest: cut.digest(&recipe_digest),
-        contents: cut.contents(&recipe_digest),
+        contents: contents.clone(),
+        stored: digest_of([contents.as_str(), setup.build_id.as_str()].into_iter()),
         recipe: setup.spec.recipe(),
         recipe_digest,
         corpus_digest: cut.corpus_digest(),

@@ -87,13 +87,6 @@ fn written(spec: &IndexSpec) -> Vec<Probe> {
     spec.probes.iter().map(probe).collect()
 }
 
-/// The probes of a generation after only the spec changed.
-pub(super) fn merged(spec: &IndexSpec, earlier: Vec<Probe>) -> Vec<Probe> {
-    let mut probes = written(spec);
-    probes.extend(earlier.into_iter().filter(|probe| !probe.is_written));
-    probes
-}
-
 /// A question from a chunk's own words.
 fn made_from(chunk: &Chunk) -> Option<Probe> {
     let words: Vec<&str> =

@@ -43,7 +43,7 @@ pub(super) async fn write_generation(
     let start = delta.as_ref().map(|delta| delta.from.engine());
     let mut writer = setup
         .store
-        .write(&engine_folder, start.as_deref(), &manifest.contents, settings)
+        .write(&engine_folder, start.as_deref(), &manifest.stored, settings)
         .await
         .map_err(failed)?;
     let todo: Vec<&DocumentRecord> = match &delta {
@@ -72,12 +72,12 @@ pub(super) async fn write_generation(
     writer.finish().await.map_err(failed)?;
 
     timer.begin(Stage::Probe, None);
-    let engine = setup.store.open(&engine_folder, &manifest.contents).await.map_err(failed)?;
+    let engine = setup.store.open(&engine_folder, &manifest.stored).await.map_err(failed)?;
     let kept = earlier.map(|generation| generation.manifest.probes.clone()).unwrap_or_default();
     manifest.probes = probe::choose(setup, cut, layers, engine.as_ref(), &manifest, kept).await?;
     drop(engine);
     setup.place.describe(&building, &manifest, documents)?;
-    setup.store.publish(&manifest.contents).await.map_err(failed)?;
+    setup.store.publish(&manifest.stored).await.map_err(failed)?;
     setup.place.publish(&manifest)
 }
 

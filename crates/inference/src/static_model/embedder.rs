@@ -47,7 +47,13 @@ impl StaticEmbedder {
     /// Puts these before every query and every document.
     #[must_use]
     pub fn with_prefixes(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
-        self.prefixes = (query.into(), document.into());
+        let (query, document) = (query.into(), document.into());
+        if !(query.is_empty() && document.is_empty()) {
+            // Other prefixes make other vectors.
+            let with = |digest: String| blake3::hash(format!("{digest}\0{query}\0{document}").as_bytes());
+            self.profile.digest = self.profile.digest.take().map(|digest| with(digest).to_hex().to_string());
+        }
+        self.prefixes = (query, document);
         self
     }
 
