@@ -188,20 +188,6 @@ impl Workspace {
         Ok(Some(self.state()?.join(format!("code-{}", &name[..16]))))
     }
 
-    /// Key of the pseudonyms that stand for personal data in indexes. It is made of the user's own key and the folder, so
-    /// that nobody else can try values out; a team that wants the same pseudonyms everywhere sets
-    /// `FLOWBENCH_PROJECT_KEY` to the same secret text.
-    pub fn project_key(&self) -> Result<[u8; 32], ApiError> {
-        if let Ok(shared) = std::env::var("FLOWBENCH_PROJECT_KEY")
-            && !shared.is_empty()
-        {
-            return Ok(blake3::derive_key("flowbench project key", shared.as_bytes()));
-        }
-        let key = own_key(true)?.unwrap_or_default();
-        let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        Ok(*blake3::keyed_hash(&key, format!("pseudonyms\0{}", root.display()).as_bytes()).as_bytes())
-    }
-
     /// All connections, those that are looked in first coming first.
     pub fn connections(&self) -> &[KnownConnection] {
         &self.connections
@@ -240,6 +226,20 @@ impl KnownConnection {
         };
         Ok(self.entry.resolve(self.origin != ConnectionOrigin::Workspace, &look_up).0)
     }
+}
+
+/// Key of the pseudonyms that stand for personal data in a workspace's indexes. It is made of the user's own key and the
+/// folder, so that nobody else can try values out; a team that wants the same pseudonyms everywhere sets
+/// `FLOWBENCH_PROJECT_KEY` to the same secret text.
+pub fn project_key(root: &Path) -> Result<[u8; 32], ApiError> {
+    if let Ok(shared) = std::env::var("FLOWBENCH_PROJECT_KEY")
+        && !shared.is_empty()
+    {
+        return Ok(blake3::derive_key("flowbench project key", shared.as_bytes()));
+    }
+    let key = own_key(true)?.unwrap_or_default();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    Ok(*blake3::keyed_hash(&key, format!("pseudonyms\0{}", root.display()).as_bytes()).as_bytes())
 }
 
 /// The user's key: 32 bytes that nobody else knows, made once.

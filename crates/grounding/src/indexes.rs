@@ -13,7 +13,7 @@ use flowbench_core::ports::{
     Retriever,
 };
 use flowbench_corpus::chunk::{Chunk, Chunked};
-use flowbench_corpus::clean::ProjectKey;
+use flowbench_corpus::clean::{ProjectKey, Treatment};
 use flowbench_corpus::layers::{Digest, Layers};
 use flowbench_corpus::source::{Earlier, Source, SourceContext, SourceSpec};
 use flowbench_extract::Extractor;
@@ -38,6 +38,8 @@ use crate::store::Store;
 
 /// Gives the value of an environment variable.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// Gives the key of the project's pseudonyms, or says why there is none.
+pub type ProjectKeySource = Arc<dyn Fn() -> Result<ProjectKey, String> + Send + Sync>;
 /// Takes events of builds that a question started: index name and event.
 pub type BuildListener = Arc<dyn Fn(&str, BuildEvent) + Send + Sync>;
 
@@ -58,8 +60,8 @@ pub struct Outside {
     pub outbound: Outbound,
     /// Environment variables, in which passwords and keys are.
     pub variables: Variables,
-    /// Key of the project's pseudonyms.
-    pub project_key: ProjectKey,
+    /// Key of the project's pseudonyms; asked for, and made, only where personal data is masked.
+    pub project_key: ProjectKeySource,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
     /// Ids of builds.
@@ -341,10 +343,20 @@ impl Inner {
             model: self.model(&spec)?,
             sources,
             extractor: Arc::clone(&self.around.extractor),
-            project_key: self.around.project_key.clone(),
+            project_key: self.project_key(&spec)?,
             clock: Arc::clone(&self.around.clock),
             build_id: self.around.ids.new_id(),
             spec,
+        })
+    }
+
+    fn project_key(&self, spec: &IndexSpec) -> Result<ProjectKey, IndexError> {
+        if spec.clean.personal_data != Treatment::Mask {
+            return Ok(ProjectKey::new([0; 32]));
+        }
+        (self.around.project_key)().map_err(|message| IndexError::Spec {
+            name: spec.name.clone(),
+            message: format!("`clean.personal_data` needs a key: {message}"),
         })
     }
 

@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(place.documents(&current).unwrap()[0].entry.name, "x.md");
         }
         place.sweep(&[&place.generation(&manifest('b').stored)]);
-        assert!(!place.generation(&manifest('a').contents).exists());
+        assert!(!place.generation(&manifest('a').stored).exists());
         assert!(place.current().unwrap().is_some());
     }
 

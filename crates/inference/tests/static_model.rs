@@ -171,7 +171,9 @@ async fn the_engine_gets_vectors_facts_and_tokens() {
     let profile = embedder.profile();
     assert_eq!((profile.dimensions, profile.max_tokens, profile.fusion_weight), (Some(12), None, Some(0.1)));
     assert!(profile.speaks("en") && !profile.speaks("de"));
-    assert_eq!(profile.digest.as_deref(), Some(model.digest()));
+    assert_ne!(profile.digest.as_deref(), Some(model.digest()), "other prefixes make other vectors");
+    let plain = StaticEmbedder::new(Arc::clone(&model), "tiny").with_prefixes("", "");
+    assert_eq!(plain.profile().digest.as_deref(), Some(model.digest()));
     assert_eq!(embedder.identity().model, "tiny");
     assert_eq!(embedder.tokens().unwrap().spans("noonnoon at"), [0..4, 4..8, 9..11]);
 

@@ -35,7 +35,7 @@ use crate::files::read_source;
 use crate::load::{Gathered, LoadOptions, LoadedFlow, gather, load_flow, prepare};
 use crate::recording::{FileRecorder, FileReplayer, recording_error};
 use crate::settings::RunSettings;
-use crate::workspace::{OpenOptions, Workspace};
+use crate::workspace::{OpenOptions, Workspace, project_key};
 
 mod models;
 
@@ -254,6 +254,7 @@ pub fn wire_indexes(workspace: &Workspace, approval: &Approval) -> Result<Indexe
 
 fn indexes_of(workspace: &Workspace, models: Arc<Models>, outbound: Outbound) -> Result<Indexes, ApiError> {
     let known = Arc::clone(&models);
+    let root = workspace.root().to_owned();
     Ok(Indexes::new(Outside {
         root: workspace.root().to_owned(),
         state: workspace.state()?,
@@ -262,7 +263,7 @@ fn indexes_of(workspace: &Workspace, models: Arc<Models>, outbound: Outbound) ->
         extractor: extractor(),
         outbound,
         variables: Arc::new(|name| std::env::var(name).ok()),
-        project_key: ProjectKey::new(workspace.project_key()?),
+        project_key: Arc::new(move || project_key(&root).map(ProjectKey::new).map_err(|error| error.message)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(TimeIds),
     }))
