@@ -58,7 +58,7 @@ fn save(approvals: &Approvals) -> Result<(), ApiError> {
 }
 
 /// Digest over all that decides what a folder's flows run: every file in it, what its flows take from elsewhere, and
-/// the workspace's own settings and connections.
+/// the workspace's own settings, connections and indexes.
 fn digest_folder(workspace: &Workspace, folder: &Path) -> Result<String, ApiError> {
     let mut files = BTreeMap::new();
     collect(folder, folder, 0, &mut files)?;
@@ -67,6 +67,11 @@ fn digest_folder(workspace: &Workspace, folder: &Path) -> Result<String, ApiErro
         if path.is_file() {
             files.insert(format!("workspace:{name}"), path);
         }
+    }
+    // An approved flow's indexes may read and ask what their files name.
+    for name in flowbench_grounding::spec::names(workspace.root()) {
+        let path = workspace.root().join("indexes").join(format!("{name}.yaml"));
+        files.insert(format!("workspace:indexes/{name}.yaml"), path);
     }
     for flow in find_flows(folder)? {
         // A flow that cannot be read runs nothing; what is wrong with it is told when it is run.

@@ -241,7 +241,11 @@ impl Inner {
             name: name.to_owned(),
             reason: "its build left nothing".to_owned(),
         })?;
-        let store = self.store(&spec)?;
+        // The earlier generation may answer in place of one that an edited spec would keep elsewhere.
+        let store = match generation.manifest.engine.kind == Store::Embedded.kind() {
+            true => Store::Embedded,
+            false => self.store(&spec)?,
+        };
         let engine = store
             .open(&generation.engine(), &generation.manifest.stored)
             .await
@@ -362,13 +366,16 @@ impl Inner {
 
     fn sources(&self, spec: &IndexSpec) -> Result<Vec<Source>, IndexError> {
         let may_leave = self.may_leave.load(Ordering::Relaxed);
+        // Only the web asks what was there before, and a search should not read what builds keep.
+        let is_web = |source: &SourceSpec| source.sitemap.is_some() || !source.site.is_empty();
+        let place = IndexPlace::new(&self.around.state, &spec.name);
         let context = SourceContext {
             base: spec.folder.clone(),
             web: Some(self.around.outbound.clone()),
             is_web_approved: may_leave,
             variable: Arc::clone(&self.around.variables),
             scratch: Some(self.around.state.join("tmp")),
-            earlier: EarlierDocuments::open(&IndexPlace::new(&self.around.state, &spec.name)),
+            earlier: spec.sources.iter().any(is_web).then(|| EarlierDocuments::open(&place)).flatten(),
         };
         let open = |source: &SourceSpec| {
             if let Some(host) = source.sitemap.as_ref().or(source.site.first()).filter(|_| !may_leave) {
