@@ -18,7 +18,7 @@ pub struct FreshnessReport {
 pub struct SourceFreshness {
     /// Name.
     pub name: String,
-    /// Documents of it.
+    /// Documents of it that have chunks.
     pub documents: usize,
     /// Chunks of it: what a full refresh would embed.
     pub chunks: usize,
@@ -54,7 +54,7 @@ pub fn freshness(manifest: &Manifest, documents: &[DocumentRecord], now_ms: u64)
             let age_s = since(source.listed_ms);
             SourceFreshness {
                 name: source.name.clone(),
-                documents: own().count(),
+                documents: own().filter(|document| document.count > 0).count(),
                 chunks: own().map(|document| document.count).sum(),
                 age_s,
                 max_age_s: source.max_age_s,
