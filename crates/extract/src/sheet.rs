@@ -39,7 +39,7 @@ impl Sheet {
     }
 
     /// Puts a cell, unless it is blank or one too many. `false` when no more are wanted.
-    pub fn put(&mut self, row: u32, column: u32, text: String) -> bool {
+    pub fn put(&mut self, (row, column): (u32, u32), text: String) -> bool {
         if text.trim().is_empty() {
             return true;
         }
@@ -144,52 +144,28 @@ pub(crate) fn read(bytes: &[u8], format: Format, limits: &Limits) -> Result<Extr
             package.properties(&mut builder)?;
             if format == Format::Xlsb {
                 let mut workbook = Xlsb::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
-                for name in sheets(&workbook) {
-                    let mut sheet = Sheet::new(limits);
-                    if !builder.begin_page(Some(name.clone())) {
-                        break;
+                each_sheet(sheets(&workbook), &mut builder, limits, |name, sheet| {
+                    let mut cells =
+                        workbook.worksheet_cells_reader(name).map_err(|error| error.to_string())?;
+                    while let Some(cell) = cells.next_cell().map_err(|error| error.to_string())? {
+                        if !sheet.put(cell.get_position(), shown_ref(cell.get_value())) {
+                            break;
+                        }
                     }
-                    let problem = match workbook.worksheet_cells_reader(&name) {
-                        Ok(mut cells) => loop {
-                            match cells.next_cell() {
-                                Ok(Some(cell)) => {
-                                    let (row, column) = cell.get_position();
-                                    if !sheet.put(row, column, shown_ref(cell.get_value())) {
-                                        break None;
-                                    }
-                                }
-                                Ok(None) => break None,
-                                Err(error) => break Some(error.to_string()),
-                            }
-                        },
-                        Err(error) => Some(error.to_string()),
-                    };
-                    end_sheet(&sheet, problem, &name, &mut builder);
-                }
+                    Ok(())
+                });
             } else {
                 let mut workbook = Xlsx::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
-                for name in sheets(&workbook) {
-                    let mut sheet = Sheet::new(limits);
-                    if !builder.begin_page(Some(name.clone())) {
-                        break;
+                each_sheet(sheets(&workbook), &mut builder, limits, |name, sheet| {
+                    let mut cells =
+                        workbook.worksheet_cells_reader(name).map_err(|error| error.to_string())?;
+                    while let Some(cell) = cells.next_cell().map_err(|error| error.to_string())? {
+                        if !sheet.put(cell.get_position(), shown_ref(cell.get_value())) {
+                            break;
+                        }
                     }
-                    let problem = match workbook.worksheet_cells_reader(&name) {
-                        Ok(mut cells) => loop {
-                            match cells.next_cell() {
-                                Ok(Some(cell)) => {
-                                    let (row, column) = cell.get_position();
-                                    if !sheet.put(row, column, shown_ref(cell.get_value())) {
-                                        break None;
-                                    }
-                                }
-                                Ok(None) => break None,
-                                Err(error) => break Some(error.to_string()),
-                            }
-                        },
-                        Err(error) => Some(error.to_string()),
-                    };
-                    end_sheet(&sheet, problem, &name, &mut builder);
-                }
+                    Ok(())
+                });
             }
             package.note(&mut builder);
         }
@@ -208,6 +184,23 @@ where
         .filter(|sheet| is_table(&sheet.typ))
         .map(|sheet| sheet.name.clone())
         .collect()
+}
+
+/// A page a sheet. `fill` reads the cells of one; what it fails on ends that sheet only.
+fn each_sheet(
+    names: Vec<String>,
+    builder: &mut Builder,
+    limits: &Limits,
+    mut fill: impl FnMut(&str, &mut Sheet) -> Result<(), String>,
+) {
+    for name in names {
+        if !builder.begin_page(Some(name.clone())) {
+            break;
+        }
+        let mut sheet = Sheet::new(limits);
+        let problem = fill(&name, &mut sheet).err();
+        end_sheet(&sheet, problem, &name, builder);
+    }
 }
 
 fn end_sheet(sheet: &Sheet, problem: Option<String>, name: &str, builder: &mut Builder) {
@@ -237,7 +230,7 @@ fn dense(
                     let at = |first: u32, more: usize| {
                         first.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
                     };
-                    if !sheet.put(at(top, row), at(left, column), shown(value)) {
+                    if !sheet.put((at(top, row), at(left, column)), shown(value)) {
                         break;
                     }
                 }

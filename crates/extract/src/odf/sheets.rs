@@ -38,7 +38,7 @@ fn rows(parent: El<'_>, sheet: &mut Sheet, at: &mut u32) {
                 for copy in 0..written {
                     let row = at.saturating_add(u32::try_from(copy).unwrap_or(u32::MAX));
                     for (column, text) in &cells {
-                        sheet.put(row, *column, text.clone());
+                        sheet.put((row, *column), text.clone());
                     }
                 }
                 *at = at.saturating_add(u32::try_from(copies).unwrap_or(u32::MAX));

@@ -333,7 +333,8 @@ impl Corpus<'_> {
                     stage: "extract".to_owned(),
                     place: record.entry.name.clone(),
                     message: error.to_string(),
-                    hint: error.hint().map(str::to_owned),
+                    // An attachment cannot be left out or saved again by itself.
+                    hint: error.hint().filter(|_| record.inside.is_none()).map(str::to_owned),
                 };
                 Ok(ExtractedDocument { record, is_new, failed: Some(failed), inside: Vec::new() })
             }
