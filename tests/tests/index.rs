@@ -77,6 +77,12 @@ fn only_what_changed_is_read_and_embedded_again() {
     assert_eq!((&second["fetched"], &second["embedded"]), (&0.into(), &0.into()), "{second}");
     assert_eq!(first["generation"], second["generation"]);
 
+    let same = sandbox.read("docs/trust.md");
+    std::fs::remove_file(sandbox.path("docs/trust.md")).expect("a document can be removed");
+    sandbox.write("docs/trust.md", same);
+    let touched = build(&sandbox);
+    assert_eq!((&touched["is_unchanged"], &touched["changed"]), (&true.into(), &0.into()), "{touched}");
+
     let _ = sandbox
         .write("docs/trust.md", "# Trust\n\nNothing of a folder starts before its owner said yes to it.\n");
     let third = build(&sandbox);

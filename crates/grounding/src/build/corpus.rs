@@ -463,8 +463,10 @@ impl Corpus<'_> {
             parallel(&read.documents, |document| -> Result<(DocumentRecord, CleanResult), IndexError> {
                 let mut record = document.record.clone();
                 let facts = surveyed.of(&record.entry.name);
+                // When a file was written is nothing that its text depends on.
+                let stated = Entry { stamp: String::new(), ..record.entry.clone() };
                 let entry = Digest::of(
-                    &serde_json::to_vec(&(&record.entry, &record.language))
+                    &serde_json::to_vec(&(&stated, &record.language))
                         .map_err(|error| self.damaged(error.to_string()))?,
                 );
                 let result_key = key(&[
